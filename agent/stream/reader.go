@@ -1,0 +1,154 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"sync"
+
+	"github.com/lenscast/lenscast/capture/h264"
+)
+
+// ErrClosed is what Next returns after Close.
+var ErrClosed = errors.New("stream reader closed")
+
+// Reader is one consumer's view of a stream: a bounded queue of pictures that
+// always begins with an IDR and has no hole in a group of pictures.
+//
+// When the queue is full, all that waits in it is dropped, an IDR is asked
+// for, and the queue goes on with that one.
+type Reader struct {
+	stream *Stream
+	limit  int // pictures that may wait
+
+	mu      sync.Mutex
+	queue   []*h264.AccessUnit // ring: queue[head], n pictures
+	head, n int
+	catchUp int  // of the n, those that came from the cache at the start
+	need    bool // drop all until the next IDR
+	ask     bool // ask for that IDR
+	closed  bool
+	dropped uint64
+
+	ready chan struct{} // holds a token when Next may find something
+}
+
+func newReader(s *Stream, start Start, limit int) *Reader {
+	return &Reader{
+		stream: s, limit: limit, need: true, ask: start == AtOnce,
+		queue: make([]*h264.AccessUnit, min(limit, 32)),
+		ready: make(chan struct{}, 1),
+	}
+}
+
+// start puts the cached group of pictures in front. A cut one is a still:
+// the pictures that follow it don't belong to it.
+func (r *Reader) start(gop []*h264.AccessUnit, cut bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, au := range gop {
+		r.put(au)
+	}
+	r.catchUp, r.need = len(gop), cut
+	r.wake()
+}
+
+// push adds a picture. It reports false when the reader needs an IDR now, and
+// au is none.
+func (r *Reader) push(au *h264.AccessUnit) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.n-r.catchUp >= r.limit {
+		r.dropped += uint64(r.n)
+		clear(r.queue)
+		r.head, r.n, r.catchUp, r.need, r.ask = 0, 0, 0, true, true
+	}
+	if r.need && !au.Key {
+		r.dropped++
+		return !r.ask
+	}
+	r.need = false
+	r.put(au)
+	r.wake()
+	return true
+}
+
+func (r *Reader) put(au *h264.AccessUnit) {
+	if r.n == len(r.queue) {
+		bigger := make([]*h264.AccessUnit, 2*len(r.queue))
+		k := copy(bigger, r.queue[r.head:])
+		copy(bigger[k:], r.queue[:r.head])
+		r.queue, r.head = bigger, 0
+	}
+	r.queue[(r.head+r.n)%len(r.queue)] = au
+	r.n++
+}
+
+func (r *Reader) wake() {
+	select {
+	case r.ready <- struct{}{}:
+	default:
+	}
+}
+
+// Next returns the next picture; it waits for one until ctx ends. The error
+// is ErrClosed or the context's.
+func (r *Reader) Next(ctx context.Context) (*h264.AccessUnit, error) {
+	for {
+		if au, err := r.take(); au != nil || err != nil {
+			return au, err
+		}
+		select {
+		case <-r.ready:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+func (r *Reader) take() (*h264.AccessUnit, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed {
+		return nil, ErrClosed
+	}
+	if r.n == 0 {
+		return nil, nil
+	}
+	au := r.queue[r.head]
+	r.queue[r.head] = nil
+	r.head = (r.head + 1) % len(r.queue)
+	r.n--
+	r.catchUp = max(r.catchUp-1, 0)
+	return au, nil
+}
+
+// Len returns how many pictures wait: after the first Next of a reader that
+// started at once, those it has to catch up with.
+func (r *Reader) Len() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.n
+}
+
+// Dropped returns how many pictures this reader lost since it began, those
+// before its first IDR included.
+func (r *Reader) Dropped() uint64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.dropped
+}
+
+// RequestKeyframe asks the stream's source for an IDR.
+func (r *Reader) RequestKeyframe() { r.stream.RequestKeyframe() }
+
+// Close ends the reader: Next returns ErrClosed from now on. It may be called
+// more than once.
+func (r *Reader) Close() {
+	r.stream.remove(r)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.closed = true
+	clear(r.queue)
+	r.n = 0
+	r.wake()
+}
