@@ -1,6 +1,9 @@
 package config
 
-import "reflect"
+import (
+	"reflect"
+	"strings"
+)
 
 // Changes says what differs between two configurations.
 type Changes struct {
@@ -38,7 +41,27 @@ func Diff(old, new *Config) Changes {
 	return c
 }
 
-// None reports whether nothing differs.
-func (c Changes) None() bool {
-	return !c.Viewer && !c.WebRTC && !c.Log && len(c.Added)+len(c.Changed)+len(c.Removed) == 0
+// String lists what changed, for the log: "viewer, camera front".
+func (c Changes) String() string {
+	var what []string
+	for _, t := range []struct {
+		changed bool
+		name    string
+	}{{c.Viewer, "viewer"}, {c.WebRTC, "webrtc"}, {c.Log, "log"}} {
+		if t.changed {
+			what = append(what, t.name)
+		}
+	}
+	for _, t := range []struct {
+		verb  string
+		names []string
+	}{{"new", c.Added}, {"changed", c.Changed}, {"removed", c.Removed}} {
+		for _, name := range t.names {
+			what = append(what, t.verb+" camera "+name)
+		}
+	}
+	if len(what) == 0 {
+		return "nothing"
+	}
+	return strings.Join(what, ", ")
 }
