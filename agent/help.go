@@ -35,7 +35,7 @@ func printOverview(w io.Writer) error {
 	fmt.Fprint(tw, "lenscast shows the picture of a camera in any browser.\n\n"+
 		"Type \"lenscast\" and open http://localhost:8080.\n\n")
 	for _, c := range commands() {
-		fmt.Fprintf(tw, "  lenscast %s\t%s\n", strings.TrimSpace(c.name+" "+c.args), c.summary)
+		fmt.Fprintf(tw, "  lenscast %s\t%s\n", c.name, c.summary)
 	}
 	fmt.Fprint(tw, "\nMore of each: lenscast help COMMAND\n"+
 		"Exit codes: 0 done, 1 failed, 2 wrong use or configuration, 3 done in part.\n")
@@ -43,6 +43,6 @@ func printOverview(w io.Writer) error {
 }
 
 func printHelp(w io.Writer, c command) error {
-	_, err := fmt.Fprintf(w, "lenscast %s: %s\n%s", strings.TrimSpace(c.name+" "+c.args), c.summary, c.help)
+	_, err := fmt.Fprintf(w, "usage: lenscast %s\n\n%s\n%s", strings.TrimSpace(c.name+" "+c.args), c.summary, c.help)
 	return err
 }

@@ -68,7 +68,7 @@ func (v *Viewer) check(r *report) {
 	} else {
 		for _, key := range []string{"viewer.tls_cert", "viewer.tls_key"} {
 			if r.has(key) {
-				r.problem(key, `it needs tls = "files", which is %q`, v.TLS)
+				r.problem(key, `remove it, or write tls = "files"`)
 			}
 		}
 	}
@@ -82,11 +82,16 @@ func (v *Viewer) checkCertificate(r *report) {
 		r.problem("viewer.tls", `"files" needs tls_cert and tls_key, the names of two PEM files`)
 		return
 	}
-	for key, path := range map[string]string{"viewer.tls_cert": v.TLSCert, "viewer.tls_key": v.TLSKey} {
-		if _, err := readRegular(path, maxFileSize); err != nil {
-			r.problem(key, "%s", err)
-			return
-		}
+	_, certErr := readRegular(v.TLSCert, maxFileSize)
+	_, keyErr := readRegular(v.TLSKey, maxFileSize)
+	if certErr != nil {
+		r.problem("viewer.tls_cert", "%s", certErr)
+	}
+	if keyErr != nil {
+		r.problem("viewer.tls_key", "%s", keyErr)
+	}
+	if certErr != nil || keyErr != nil {
+		return
 	}
 	if _, err := tls.LoadX509KeyPair(v.TLSCert, v.TLSKey); err != nil {
 		r.problem("viewer.tls_cert", "certificate and key don't work: %s", strings.TrimPrefix(err.Error(), "tls: "))

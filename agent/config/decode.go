@@ -31,11 +31,22 @@ func (r *report) syntax(err error) {
 	f := found{text: err.Error()}
 	var de *toml.DecodeError
 	if errors.As(err, &de) {
-		f.text = strings.TrimPrefix(de.Error(), "toml: ")
+		f.text = inWords(strings.TrimPrefix(de.Error(), "toml: "))
 		f.line, _ = de.Position()
 		f.excerpt = safeExcerpt(r.data, f.line)
 	}
 	r.problems = append(r.problems, f)
+}
+
+// inWords says the two commonest mistakes for people who don't know TOML.
+func inWords(syntax string) string {
+	switch {
+	case strings.Contains(syntax, "cannot have new lines"):
+		return "the closing quote is missing"
+	case strings.Contains(syntax, "strings must be quoted"):
+		return `what is not a whole number or a list has to be in quotes, like "5s"`
+	}
+	return syntax
 }
 
 // textValue is a type that is written as a TOML string, checks it itself and
@@ -86,9 +97,12 @@ func (d *decoder) value(path string, v any, dst reflect.Value) {
 	}
 	switch dst.Kind() {
 	case reflect.Struct:
-		if tree, ok := v.(map[string]any); ok {
+		switch tree := v.(type) {
+		case map[string]any:
 			d.table(path, tree, dst)
-		} else {
+		case []any:
+			d.r.problem(path, "there is only one, write [%s] with single brackets", plainPath(path))
+		default:
 			d.r.problem(path, "%s is not a table, write [%s]", describe(v), plainPath(path))
 		}
 	case reflect.Slice:
