@@ -30,10 +30,15 @@ package web
 
 import (
 	"context"
-	"errors"
+	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
+	"strconv"
+	"time"
+
+	"golang.org/x/net/netutil"
 )
 
 // TLSMode says how the server encrypts.
@@ -67,8 +72,8 @@ type Params struct {
 	StateDir string
 
 	// WHEP answers /whep/… (transport/webrtc.Server). Requests reach it
-	// authenticated, from an allowed origin, and within the rate limits;
-	// OPTIONS and HEAD reach it always.
+	// authenticated, from an allowed origin and within the rate limits; only
+	// OPTIONS, which browsers send without credentials, is not authenticated.
 	WHEP http.Handler
 
 	// Status returns what /api/status shows, a value for encoding/json.
@@ -83,19 +88,103 @@ type Params struct {
 	Log *slog.Logger
 }
 
+// Limits of one server.
+const (
+	maxConnections = 512
+	maxHeaderBytes = 16 << 10
+	maxBodyBytes   = 64 << 10 // an SDP offer has about 5 KB
+
+	headerTimeout = 5 * time.Second
+	readTimeout   = 15 * time.Second
+	writeTimeout  = 15 * time.Second
+	idleTimeout   = 60 * time.Second
+
+	// graceTimeout is how long running requests may take after Run was
+	// told to end, below the 2 s in which the whole agent ends.
+	graceTimeout = time.Second
+)
+
 // Server is the HTTP server. New opens its listener, Run serves until its
 // context ends.
-type Server struct{}
+type Server struct {
+	p        Params
+	listener net.Listener
+	http     *http.Server
+}
 
 // New checks the parameters, reads or makes the certificate and listens. The
 // caller must call Run, which closes the listener.
 func New(p Params) (*Server, error) {
-	return nil, errors.ErrUnsupported
+	pages, err := newPages()
+	if err != nil {
+		return nil, err
+	}
+	auth, err := newAuth(p.Password, p.Token)
+	if err != nil {
+		return nil, err
+	}
+	tlsConfig, err := newTLSConfig(p)
+	if err != nil {
+		return nil, err
+	}
+	listener, err := net.Listen("tcp", p.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("listen for viewers: %w", err)
+	}
+	s := &Server{p: p, listener: netutil.LimitListener(listener, maxConnections)}
+	auth.cookie.name = fmt.Sprintf("lenscast_%d", s.port())
+	auth.cookie.secure = tlsConfig != nil
+	s.http = &http.Server{
+		Handler:           s.handler(pages, auth),
+		TLSConfig:         tlsConfig,
+		ReadHeaderTimeout: headerTimeout,
+		ReadTimeout:       readTimeout,
+		WriteTimeout:      writeTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeaderBytes,
+		// What it reports are broken clients and refused certificates.
+		ErrorLog: slog.NewLogLogger(p.Log.Handler(), slog.LevelDebug),
+	}
+	return s, nil
 }
 
 // URL returns the address for people to open: "http://localhost:8080".
-func (s *Server) URL() string { return "" }
+func (s *Server) URL() string {
+	scheme := "http"
+	if s.http.TLSConfig != nil {
+		scheme = "https"
+	}
+	host := "localhost"
+	addr := s.listener.Addr().(*net.TCPAddr)
+	if !addr.IP.IsLoopback() && !addr.IP.IsUnspecified() {
+		host = addr.IP.String()
+	}
+	return scheme + "://" + net.JoinHostPort(host, strconv.Itoa(s.port()))
+}
 
-// Run serves until ctx ends, then lets running requests end for at most 2 s.
+func (s *Server) port() int { return s.listener.Addr().(*net.TCPAddr).Port }
+
+// Run serves until ctx ends, then lets running requests end for at most 1 s.
 // It returns nil when ctx ended it.
-func (s *Server) Run(ctx context.Context) error { return errors.ErrUnsupported }
+func (s *Server) Run(ctx context.Context) error {
+	served := make(chan error, 1)
+	go func() {
+		if s.http.TLSConfig != nil {
+			served <- s.http.ServeTLS(s.listener, "", "")
+		} else {
+			served <- s.http.Serve(s.listener)
+		}
+	}()
+	select {
+	case err := <-served:
+		return fmt.Errorf("serve viewers: %w", err)
+	case <-ctx.Done():
+	}
+	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), graceTimeout)
+	defer cancel()
+	if err := s.http.Shutdown(grace); err != nil {
+		s.http.Close() //nolint:errcheck // those that took too long are cut off
+	}
+	<-served
+	return nil
+}
