@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/lenscast/lenscast/agent/camera"
 	"github.com/lenscast/lenscast/agent/config"
@@ -21,13 +22,14 @@ type runningCamera struct {
 }
 
 func (s *supervisor) startCamera(ctx context.Context, c config.Camera) error {
-	source, err := newSource(c)
+	log := s.log.With(logKeyCamera, c.Name)
+	source, err := newSource(c, log)
 	if err != nil {
-		return err
+		return fmt.Errorf("camera %q: %w", c.Name, err)
 	}
 	running := &runningCamera{cfg: c, stream: stream.New(c.Name)}
 	running.camera = camera.New(camera.Params{
-		Name: c.Name, Source: source, Stream: running.stream, Log: s.log.With(logKeyCamera, c.Name),
+		Name: c.Name, Source: source, Stream: running.stream, Log: log,
 	})
 	running.part = startPart(ctx, "camera "+c.Name, running.camera.Run, s.partFailed)
 	s.mu.Lock()

@@ -2,16 +2,18 @@ package main
 
 import (
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/lenscast/lenscast/agent/config"
 	"github.com/lenscast/lenscast/capture"
+	"github.com/lenscast/lenscast/capture/mpegts"
 	"github.com/lenscast/lenscast/capture/testpattern"
 )
 
 // newSource makes the source that a camera's table describes. Every kind of
 // config.SourceKind has its line here.
-func newSource(c config.Camera) (capture.Source, error) {
+func newSource(c config.Camera, log *slog.Logger) (capture.Source, error) {
 	switch c.Source {
 	case config.SourceTest:
 		return testpattern.New(testpattern.Params{
@@ -22,8 +24,10 @@ func newSource(c config.Camera) (capture.Source, error) {
 			Bitrate:          int(c.Bitrate),
 			KeyframeInterval: time.Duration(c.KeyframeInterval),
 		}), nil
+	case config.SourceMPEGTS:
+		return mpegts.New(mpegts.Params{Listen: c.Listen.String(), Log: log})
 	default:
-		return nil, fmt.Errorf("camera %q: this build has no source %q", c.Name, c.Source)
+		return nil, fmt.Errorf("this build has no source %q", c.Source)
 	}
 }
 

@@ -72,24 +72,63 @@ func (a Address) Loopback() bool {
 
 func (Address) example() string { return `"localhost:8080"` }
 
-// UDPAddress is where datagrams arrive, written "udp://127.0.0.1:8554". The
-// host may be a multicast group.
-type UDPAddress struct{ Address }
+// UDPAddress is where datagrams arrive, written "udp://127.0.0.1:8554", for
+// all addresses of the machine "udp://:8554", and for a multicast group
+// "udp://239.0.0.1:5000?interface=eth0".
+type UDPAddress struct {
+	Host      netip.Addr // invalid for all addresses
+	Port      uint16
+	Interface string // where to join the group, empty for the default
+}
 
 // UnmarshalText parses an address. The port must not be 0: the sender has to
 // know it.
 func (u *UDPAddress) UnmarshalText(text []byte) error {
-	rest, ok := strings.CutPrefix(string(text), "udp://")
-	v, err := parseAddress(rest)
-	if !ok || err != nil || v.Port == 0 {
+	v, err := parseUDPAddress(string(text))
+	if err != nil {
 		return fmt.Errorf(`%q is not a UDP address, write it like "udp://127.0.0.1:8554"`, text)
 	}
-	*u = UDPAddress{v}
+	*u = v
 	return nil
 }
 
-// String writes udp://host:port.
-func (u UDPAddress) String() string { return "udp://" + u.Address.String() }
+func parseUDPAddress(s string) (UDPAddress, error) {
+	rest, ok := strings.CutPrefix(s, "udp://")
+	rest, via, hasVia := strings.Cut(rest, "?interface=")
+	hostPort, err := parseAddress(rest)
+	if err != nil || !ok || hostPort.Port == 0 {
+		return UDPAddress{}, errAddress
+	}
+	u := UDPAddress{Port: hostPort.Port, Interface: via}
+	if hostPort.Host != "" {
+		if u.Host, err = netip.ParseAddr(hostPort.Host); err != nil || u.Host.Zone() != "" {
+			return UDPAddress{}, errAddress
+		}
+	}
+	if hasVia && (!u.Host.IsMulticast() || !isInterfaceName(via)) {
+		return UDPAddress{}, errAddress
+	}
+	return u, nil
+}
+
+// isInterfaceName reports whether s can be the name of a network interface
+// (dev_valid_name in Linux's net/core/dev.c), in plain letters.
+func isInterfaceName(s string) bool {
+	return s != "" && len(s) < 16 && isHostName(s)
+}
+
+// String writes the address as it is parsed.
+func (u UDPAddress) String() string {
+	host := ""
+	if u.Host.IsValid() {
+		host = u.Host.String()
+	}
+	s := "udp://" + Address{Host: host, Port: u.Port}.String()
+	if u.Interface != "" {
+		s += "?interface=" + u.Interface
+	}
+	return s
+}
 
 // MarshalText is String, empty for the zero UDPAddress.
 func (u UDPAddress) MarshalText() ([]byte, error) {
@@ -98,6 +137,14 @@ func (u UDPAddress) MarshalText() ([]byte, error) {
 	}
 	return []byte(u.String()), nil
 }
+
+// overlaps reports whether two sockets can't have both addresses.
+func (u UDPAddress) overlaps(v UDPAddress) bool {
+	return u.Port == v.Port && (u.Host == v.Host || !u.Host.IsValid() || !v.Host.IsValid())
+}
+
+// Loopback reports whether only this machine can send to the address.
+func (u UDPAddress) Loopback() bool { return u.Host.Unmap().IsLoopback() }
 
 func (UDPAddress) example() string { return `"udp://127.0.0.1:8554"` }
 

@@ -24,25 +24,33 @@ func (c *Config) check(r *report) {
 	if len(c.Cameras) == 0 {
 		r.problem("camera", `there is no camera, add [[camera]] with name and source = "test"`)
 	}
-	names := make(map[string]bool)
-	addresses := make(map[UDPAddress]string)
 	for i := range c.Cameras {
-		camera, path := &c.Cameras[i], element("camera", i)
-		camera.check(r, path)
-		if name := strings.ToLower(camera.Name); names[name] && name != "" {
+		c.Cameras[i].check(r, element("camera", i))
+		c.checkAgainstOthers(r, i)
+	}
+}
+
+// checkAgainstOthers reports what camera i shares with one before it, or with
+// [webrtc], and must not.
+func (c *Config) checkAgainstOthers(r *report, i int) {
+	camera, path := c.Cameras[i], element("camera", i)
+	for _, other := range c.Cameras[:i] {
+		if camera.Name != "" && strings.EqualFold(camera.Name, other.Name) {
 			r.problem(path+".name", "%q is taken by another camera, choose another name", camera.Name)
-		} else {
-			names[name] = true
+			break
 		}
-		if camera.Listen == (UDPAddress{}) {
-			continue
+	}
+	if camera.Listen == (UDPAddress{}) {
+		return
+	}
+	for _, other := range c.Cameras[:i] {
+		if other.Listen != (UDPAddress{}) && camera.Listen.overlaps(other.Listen) {
+			r.problem(path+".listen", "camera %q listens there, choose another port", other.Name)
+			return
 		}
-		if other, taken := addresses[camera.Listen]; taken {
-			r.problem(path+".listen", "camera %q listens there, choose another port", other)
-		} else if camera.Listen.Port == c.WebRTC.Listen.Port {
-			r.problem(path+".listen", "port %d is the one of [webrtc], choose another", camera.Listen.Port)
-		}
-		addresses[camera.Listen] = camera.Name
+	}
+	if camera.Listen.Port == c.WebRTC.Listen.Port {
+		r.problem(path+".listen", "port %d is the one of [webrtc], choose another", camera.Listen.Port)
 	}
 }
 

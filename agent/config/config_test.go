@@ -161,9 +161,9 @@ listen = "udp://:9000"
 	}
 	want := []Camera{
 		{Name: "a", Source: SourceTest, Size: Resolution{640, 480}, FPS: 30, Bitrate: 3e6, KeyframeInterval: 2e9},
-		{Name: "b", Source: SourceMPEGTS, Listen: UDPAddress{Address{Port: 9000}}},
+		{Name: "b", Source: SourceMPEGTS, Listen: UDPAddress{Port: 9000}},
 	}
-	if diff := cmp.Diff(want, cfg.Cameras); diff != "" {
+	if diff := cmp.Diff(want, cfg.Cameras, compare()); diff != "" {
 		t.Errorf("cameras (-want +got):\n%s", diff)
 	}
 }
