@@ -10,28 +10,28 @@ import (
 // State says in one word or two what a camera does. The values are what the
 // viewer page and the status API show.
 //
-//	     Run
-//	      │
-//	      ▼     first picture
-//	 ┌─────────┐────────────────────────────────►┌──────┐
-//	 │ opening │                                 │ live │
-//	 └─────────┘◄─ opened again ─┐   ┌──────────►└──────┘
-//	   │     │                   │   │ picture      │  │
-//	   │     │ no picture for 3 s,   │              │  │ no picture for 3 s,
-//	   │     │ or trouble told   │   │              │  │ or trouble told
-//	   │     ▼                   │   │              ▼  │
-//	   │   ┌───────────────────────────────────────────┐
-//	   │   │ quiet: the source runs, no picture comes  │
-//	   │   │ no cable · no signal · unsupported        │
-//	   │   │ no device · unplugged · asleep · failed   │
-//	   │   └───────────────────────────────────────────┘
-//	   │     │                   │                     │
-//	   │     │ source ends       │ try again           │ source ends
-//	   │     ▼                   │                     │
-//	   │   ┌───────────────────────────────────────────┐
-//	   └──►│ down: the source has ended; the same      │◄┘
-//	       │ states, named by its error                │
-//	       └───────────────────────────────────────────┘
+//	    Run
+//	     │
+//	     ▼     first picture
+//	┌─────────┐────────────────────────────────►┌──────┐
+//	│ opening │                                 │ live │
+//	└─────────┘◄─ opened again ─┐   ┌──────────►└──────┘
+//	  │     │                   │   │ picture      │  │
+//	  │     │ no picture for 3 s,   │              │  │ no picture for 3 s,
+//	  │     │ or trouble told   │   │              │  │ or trouble told
+//	  │     ▼                   │   │              ▼  │
+//	  │   ┌───────────────────────────────────────────┐
+//	  │   │ quiet: the source runs, no picture comes  │
+//	  │   │ no cable · no signal · unsupported        │
+//	  │   │ no device · unplugged · asleep · failed   │
+//	  │   └───────────────────────────────────────────┘
+//	  │     │                   │                     │
+//	  │     │ source ends       │ try again           │ source ends
+//	  │     ▼                   │                     │
+//	  │   ┌───────────────────────────────────────────┐
+//	  └──►│ down: the source has ended; the same      │◄┘
+//	      │ states, named by its error                │
+//	      └───────────────────────────────────────────┘
 //
 // A quiet source that told no trouble and had delivered before is stopped
 // after 15 s, which takes it down, and tried again like any other.
