@@ -217,7 +217,7 @@ export class Player extends EventTarget {
 
   #take(counted) {
     const now = performance.now();
-    if (this.counters) this.history.add(sample(this.counters, counted, this.latency));
+    if (this.counters?.decoded) this.history.add(sample(this.counters, counted, this.latency));
     this.counters = counted;
     if (this.#playingSince && now - this.#playingSince > STEADY) this.#backoff.reset();
     if (this.#connection.state === 'connected') this.#watch(now, counted);

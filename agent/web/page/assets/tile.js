@@ -104,7 +104,7 @@ export class Tile extends EventTarget {
     const { line, title, hint, action, message } = this.#parts;
     const { words } = this;
     this.element.dataset.tone = words.tone;
-    setText(line, words.line);
+    setLine(line, words.line);
     setText(title, words.title);
     setText(hint, words.hint);
     message.hidden = words.title === '';
@@ -118,4 +118,15 @@ export class Tile extends EventTarget {
 /** Leaves the element alone when nothing changes: a selection in it stays. */
 export function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;
+}
+
+/** A line that breaks between its parts only. */
+function setLine(element, text) {
+  if (element.textContent === text) return;
+  const parts = text.split(' · ').map((part, i) => {
+    const span = document.createElement('span');
+    span.textContent = i === 0 ? part : `· ${part}`;
+    return span;
+  });
+  element.replaceChildren(...parts.flatMap((span, i) => (i === 0 ? [span] : [' ', span])));
 }

@@ -25,11 +25,12 @@
  * @returns {Words}
  */
 export function describe({ agent, camera, time, player, now }) {
-  if (player.moving) return { tone: 'live', line: live(player), title: '', hint: '', action: '' };
+  if (player.moving) return playing(player);
   if (agent === 'signed-out' || (player.phase === 'retrying' && player.cause === 'signed-out')) return signedOut;
   if (player.phase === 'retrying' && player.cause === 'no-h264') return noH264;
   if (agent === 'answers' && !camera) return gone;
   if (agent === 'answers' && camera.state !== 'live') return notLive(camera, time);
+  if (player.phase === 'playing') return playing(player); // it has only just begun or stopped
   if (agent === 'silent') return silent(player, now);
   switch (player.phase) {
     case 'retrying':
@@ -45,6 +46,7 @@ export function describe({ agent, camera, time, player, now }) {
   }
 }
 
+const playing = (player) => ({ tone: 'live', line: live(player), title: '', hint: '', action: '' });
 const busy = (title, hint) => ({ tone: 'busy', line: lower(title), title, hint, action: '' });
 const wrong = (title, hint, action = '') => ({ tone: 'wrong', line: lower(title), title, hint, action });
 
@@ -159,10 +161,23 @@ export function loss(share) {
   return `${percent < 9.95 ? trim(percent.toFixed(1)) : Math.round(percent)} % loss`;
 }
 
-const trim = (number) => number.replace(/\.0$/, '');
-const lower = (title) => title.replace(/…$/, '').replace(/^(\p{Lu})(?=\p{Ll})/u, (c) => c.toLowerCase());
-const sentence = (text) => (text.charAt(0).toUpperCase() + text.slice(1)).replace(/\.$/, '');
-const list = (items) => (items.length < 2 ? items.join('') : `${items.slice(0, -1).join(', ')} and ${items.at(-1)}`);
+function trim(number) {
+  return number.replace(/\.0$/, '');
+}
+
+/** A title as a part of the status line: "Camera unplugged" is "camera unplugged". */
+function lower(title) {
+  return title.replace(/…$/, '').replace(/^\p{Lu}(?=\p{Ll})/u, (c) => c.toLowerCase());
+}
+
+/** A reason as a sentence without its full stop. */
+function sentence(text) {
+  return (text.charAt(0).toUpperCase() + text.slice(1)).replace(/\.$/, '');
+}
+
+function list(items) {
+  return items.length < 2 ? items.join('') : `${items.slice(0, -1).join(', ')} and ${items.at(-1)}`;
+}
 
 /**
  * How long something has lasted: "3 min".
