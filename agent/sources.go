@@ -30,5 +30,3 @@ func newSource(c config.Camera, log *slog.Logger) (capture.Source, error) {
 		return nil, fmt.Errorf("this build has no source %q", c.Source)
 	}
 }
-
-func encoderName() string { return "" }

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"runtime"
 	"runtime/debug"
+
+	"github.com/lenscast/lenscast/capture/encode"
 )
 
 // version is set by the linker for a release (-X main.version=1.2.3).
@@ -21,10 +23,18 @@ func versionCommand() command {
 			}
 			b := readBuild()
 			_, err := fmt.Fprintf(std.out, "lenscast %s\ncommit   %s\ngo       %s\nplatform %s/%s\nencoder  %s\n",
-				b.version, b.commit, runtime.Version(), runtime.GOOS, runtime.GOARCH, encoderName())
+				b.version, b.commit, runtime.Version(), runtime.GOOS, runtime.GOARCH, encoder())
 			return err
 		},
 	}
+}
+
+// encoder tells whether this build can encode, or only pass on and play clips.
+func encoder() string {
+	if encode.HaveSoftware {
+		return "yes, openh264"
+	}
+	return "no (built without cgo)"
 }
 
 // build is what the binary knows of its making.
@@ -45,7 +55,7 @@ func readBuild() build {
 	for _, s := range info.Settings {
 		switch {
 		case s.Key == "vcs.revision":
-			b.commit = s.Value + b.commit[len("unknown"):]
+			b.commit = s.Value
 		case s.Key == "vcs.modified" && s.Value == "true":
 			b.commit += " with changes"
 		}

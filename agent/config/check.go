@@ -1,7 +1,6 @@
 package config
 
 import (
-	"cmp"
 	"crypto/tls"
 	"os"
 	"strings"
@@ -138,14 +137,8 @@ func (c *Camera) check(r *report, path string) {
 	switch c.Source {
 	case SourceTest:
 		c.refuse(r, path, "a test picture receives nothing", "listen")
-		d := testDefaults()
-		c.Size.Width, c.Size.Height = cmp.Or(c.Size.Width, d.Size.Width), cmp.Or(c.Size.Height, d.Size.Height)
-		c.Bitrate = cmp.Or(c.Bitrate, d.Bitrate)
-		c.KeyframeInterval = cmp.Or(c.KeyframeInterval, d.KeyframeInterval)
-		if !r.has(path + ".fps") {
-			c.FPS = d.FPS
-		}
 		c.checkEncoding(r, path)
+		c.fillTest()
 	case SourceMPEGTS:
 		c.refuse(r, path, "the sender decides", "size", "fps", "bitrate", "keyframe_interval")
 		if c.Listen == (UDPAddress{}) && !r.has(path+".listen") {
@@ -177,18 +170,20 @@ func (c *Camera) checkName(r *report, path string) {
 	}
 }
 
+// checkEncoding reports values out of range among those that were written.
 func (c *Camera) checkEncoding(r *report, path string) {
-	if c.FPS < 1 || c.FPS > 120 {
-		if !r.wrong(path + ".fps") {
-			r.problem(path+".fps", "%d is out of range, write 1 to 120", c.FPS)
+	check := func(key string, inRange bool, format string, args ...any) {
+		if key = join(path, key); r.has(key) && !r.wrong(key) && !inRange {
+			r.problem(key, format, args...)
 		}
 	}
-	if c.Bitrate < 100_000 || c.Bitrate > 100_000_000 {
-		r.problem(path+".bitrate", `%s is out of range, write "100kbit" to "100Mbit"`, c.Bitrate)
-	}
-	if c.KeyframeInterval < Duration(100*time.Millisecond) || c.KeyframeInterval > Duration(time.Minute) {
-		r.problem(path+".keyframe_interval", `%s is out of range, write "100ms" to "1m"`, c.KeyframeInterval)
-	}
+	check("size", min(c.Size.Width, c.Size.Height) >= 64 && max(c.Size.Width, c.Size.Height) <= 4096,
+		"%s is out of range, each side has 64 to 4096 pixels", c.Size)
+	check("fps", c.FPS >= 1 && c.FPS <= 120, "%d is out of range, write 1 to 120", c.FPS)
+	check("bitrate", c.Bitrate >= 100_000 && c.Bitrate <= 100_000_000,
+		`%s is out of range, write "100kbit" to "100Mbit"`, c.Bitrate)
+	check("keyframe_interval", c.KeyframeInterval >= Duration(100*time.Millisecond) && c.KeyframeInterval <= Duration(time.Minute),
+		`%s is out of range, write "100ms" to "1m"`, c.KeyframeInterval)
 }
 
 // refuse reports keys that don't apply to the camera's source.

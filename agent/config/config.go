@@ -26,7 +26,9 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"time"
@@ -90,21 +92,25 @@ type Camera struct {
 // defaultWebRTCPort is the port of [webrtc] listen, on the viewer's host.
 const defaultWebRTCPort = 8555
 
-// testDefaults has what a [[camera]] with source = "test" may leave out.
-func testDefaults() Camera {
-	return Camera{
-		Size:             Resolution{Width: 1280, Height: 720},
-		FPS:              30,
-		Bitrate:          3_000_000,
-		KeyframeInterval: Duration(2 * time.Second),
+// fillTest fills in what a [[camera]] with source = "test" may leave out.
+func (c *Camera) fillTest() {
+	if c.Size == (Resolution{}) {
+		c.Size = Resolution{Width: 1280, Height: 720}
 	}
+	c.FPS = cmp.Or(c.FPS, 30)
+	if c.Bitrate == 0 {
+		// 0.1 bit a pixel: 2.8 Mbit/s for 1280x720 at 30 fps.
+		pixels := float64(c.Size.Width * c.Size.Height * c.FPS)
+		c.Bitrate = Rate(max(1, math.Round(0.1*pixels/100_000))) * 100_000
+	}
+	c.KeyframeInterval = cmp.Or(c.KeyframeInterval, Duration(2*time.Second))
 }
 
 // Default returns the configuration without any file: a test picture on
 // http://localhost:8080.
 func Default() *Config {
-	camera := testDefaults()
-	camera.Name, camera.Source = "test", SourceTest
+	camera := Camera{Name: "test", Source: SourceTest}
+	camera.fillTest()
 	return &Config{
 		Viewer: Viewer{
 			Listen:     Address{Host: "localhost", Port: 8080},

@@ -35,7 +35,7 @@ func exposition(t *testing.T, text string) (samples map[string]float64, types ma
 			t.Errorf("not a sample: %q", l)
 			continue
 		}
-		value, err := strconv.ParseFloat(m[5], 64)
+		value, err := strconv.ParseFloat(m[len(m)-1], 64)
 		if err != nil {
 			t.Errorf("%q: %v", l, err)
 		}
