@@ -3,12 +3,34 @@ package main
 import (
 	"bytes"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/lenscast/lenscast/agent/config"
 )
+
+// buffer is a writer for several goroutines.
+type buffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *buffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+// take returns what was written since the last time.
+func (b *buffer) take() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	text := b.b.String()
+	b.b.Reset()
+	return text
+}
 
 func TestFormatAndLevelChange(t *testing.T) {
 	var b bytes.Buffer
@@ -29,12 +51,11 @@ func TestFormatAndLevelChange(t *testing.T) {
 
 func TestBursts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var b bytes.Buffer
+		var b buffer
 		out := newLogOutput(&b)
 		log := out.logger()
 		lines := func() []string {
-			text := strings.TrimSpace(b.String())
-			b.Reset()
+			text := strings.TrimSpace(b.take())
 			if text == "" {
 				return nil
 			}

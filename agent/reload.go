@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"reflect"
 
 	"github.com/lenscast/lenscast/agent/config"
@@ -72,17 +73,35 @@ func needsNewWebRTC(old, next *config.Config) bool {
 		was.Password.Reveal() != is.Password.Reveal() || was.Token.Reveal() != is.Token.Reveal()
 }
 
-// restartWebRTC replaces the WebRTC server; the old one comes back when the
-// new one can't start.
+// restartWebRTC replaces the WebRTC server. When its ports can't be had, the
+// old one comes back.
 func (s *supervisor) restartWebRTC(ctx context.Context, old, next *config.Config) error {
 	if err := stopForRestart(s.rtc.part); err != nil {
 		return err
 	}
-	err := s.startWebRTC(ctx, next)
+	err := portsFree(ctx, next.WebRTC.Listen.String())
+	if err == nil {
+		err = s.startWebRTC(ctx, next)
+	}
 	if err == nil {
 		return nil
 	}
 	return errors.Join(fmt.Errorf("[webrtc] not reloaded: %w", err), s.startWebRTC(ctx, old))
+}
+
+// portsFree returns why the UDP or TCP port of an address can't be had. The
+// server itself opens them when it runs, which is too late to turn back.
+func portsFree(ctx context.Context, address string) error {
+	var lc net.ListenConfig
+	tcp, err := lc.Listen(ctx, "tcp", address)
+	if err != nil {
+		return err
+	}
+	udp, err := lc.ListenPacket(ctx, "udp", address)
+	if err != nil {
+		return errors.Join(err, tcp.Close())
+	}
+	return errors.Join(udp.Close(), tcp.Close())
 }
 
 // restartWeb replaces the web server; the old one comes back when the new one
