@@ -1,6 +1,8 @@
 package testpattern_test
 
 import (
+	"context"
+	"sync"
 	"testing"
 	"time"
 
@@ -9,6 +11,57 @@ import (
 	"github.com/lenscast/lenscast/capture/h264"
 	"github.com/lenscast/lenscast/capture/testpattern"
 )
+
+// recorder is a sink that keeps what it gets and calls back.
+type recorder struct {
+	mu    sync.Mutex
+	info  capture.Info
+	units []*h264.AccessUnit
+	wrote func(n int) // after the nth picture
+}
+
+func (r *recorder) Opened(info capture.Info) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.info = info
+}
+
+func (r *recorder) Write(au *h264.AccessUnit) {
+	r.mu.Lock()
+	r.units = append(r.units, au)
+	n := len(r.units)
+	r.mu.Unlock()
+	if r.wrote != nil {
+		r.wrote(n)
+	}
+}
+
+func (r *recorder) Lost(string)   {}
+func (r *recorder) Trouble(error) {}
+
+// record runs src until it has made n pictures.
+func record(t *testing.T, src capture.Source, n int, wrote func(n int)) *recorder {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	r := &recorder{}
+	r.wrote = func(i int) {
+		if wrote != nil {
+			wrote(i)
+		}
+		if i >= n {
+			cancel()
+		}
+	}
+	if err := src.Run(ctx, r); err != nil && ctx.Err() == nil {
+		t.Fatal(err)
+	}
+	if len(r.units) < n {
+		t.Fatalf("the source ended after %d pictures, want %d", len(r.units), n)
+	}
+	r.units = r.units[:n]
+	return r
+}
 
 func needEncoder(t *testing.T) {
 	if !encode.HaveSoftware {
@@ -27,12 +80,12 @@ func TestLiveNumbersEveryFrame(t *testing.T) {
 			t.Errorf("mode %q, want software", r.info.Mode)
 		}
 		interval := time.Duration(float64(time.Second) / p.FPS)
-		pictures := decode(t, r.units, p.Width, p.Height)
+		pictures := testpattern.Decode(t, r.units, p.Width, p.Height)
 		if len(pictures) != len(r.units) {
 			t.Fatalf("ffmpeg decoded %d of %d pictures", len(pictures), len(r.units))
 		}
 		for i, luma := range pictures {
-			n, err := readCode(luma, p.Width)
+			n, err := testpattern.ReadCode(luma, p.Width)
 			if err != nil {
 				t.Fatalf("%dx%d, picture %d: %v", p.Width, p.Height, i, err)
 			}

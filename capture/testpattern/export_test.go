@@ -1,68 +1,14 @@
-package testpattern_test
+package testpattern
 
 import (
 	"bytes"
-	"context"
 	"encoding/binary"
 	"fmt"
 	"os/exec"
-	"sync"
 	"testing"
 
-	"github.com/lenscast/lenscast/capture"
 	"github.com/lenscast/lenscast/capture/h264"
 )
-
-// recorder is a sink that keeps what it gets and calls back.
-type recorder struct {
-	mu    sync.Mutex
-	info  capture.Info
-	units []*h264.AccessUnit
-	wrote func(n int) // after the nth picture
-}
-
-func (r *recorder) Opened(info capture.Info) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.info = info
-}
-
-func (r *recorder) Write(au *h264.AccessUnit) {
-	r.mu.Lock()
-	r.units = append(r.units, au)
-	n := len(r.units)
-	r.mu.Unlock()
-	if r.wrote != nil {
-		r.wrote(n)
-	}
-}
-
-func (r *recorder) Lost(string)   {}
-func (r *recorder) Trouble(error) {}
-
-// record runs src until it has made n pictures.
-func record(t *testing.T, src capture.Source, n int, wrote func(n int)) *recorder {
-	t.Helper()
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	r := &recorder{}
-	r.wrote = func(i int) {
-		if wrote != nil {
-			wrote(i)
-		}
-		if i >= n {
-			cancel()
-		}
-	}
-	if err := src.Run(ctx, r); err != nil && ctx.Err() == nil {
-		t.Fatal(err)
-	}
-	if len(r.units) < n {
-		t.Fatalf("the source ended after %d pictures, want %d", len(r.units), n)
-	}
-	r.units = r.units[:n]
-	return r
-}
 
 // annexB returns the byte stream of H.264 annex B.
 func annexB(units []*h264.AccessUnit) []byte {
@@ -76,8 +22,8 @@ func annexB(units []*h264.AccessUnit) []byte {
 	return b
 }
 
-// decode lets ffmpeg decode the pictures and returns the luma of each.
-func decode(t *testing.T, units []*h264.AccessUnit, width, height int) [][]byte {
+// Decode lets ffmpeg decode the pictures and returns the luma of each.
+func Decode(t *testing.T, units []*h264.AccessUnit, width, height int) [][]byte {
 	t.Helper()
 	if _, err := exec.LookPath("ffmpeg"); err != nil {
 		t.Skip("ffmpeg is not installed")
@@ -101,8 +47,8 @@ func decode(t *testing.T, units []*h264.AccessUnit, width, height int) [][]byte 
 	return lumas
 }
 
-// readCode reads the frame number as the package comment lays it down.
-func readCode(luma []byte, width int) (int, error) {
+// ReadCode reads the frame number as the package comment lays it down.
+func ReadCode(luma []byte, width int) (int, error) {
 	side := (max(8, width/80) + 1) &^ 1
 	bit := func(column, row int) (int, error) {
 		x, y := column*side+side/2, row*side+side/2
