@@ -151,7 +151,7 @@ export function bitrate(bitsPerSecond) {
 }
 
 /** @param {number} ms */
-export const milliseconds = (ms) => (ms < 9_950 ? `${Math.round(ms)} ms` : `${Math.round(ms / 1000)} s`);
+export const milliseconds = (ms) => (ms < 999.5 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(1)} s`);
 
 /** @param {number} share 0 to 1 */
 export function loss(share) {
