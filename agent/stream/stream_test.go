@@ -2,6 +2,7 @@ package stream_test
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -200,7 +201,7 @@ func TestNextWaitsAndCloseEndsIt(t *testing.T) {
 		r := f.s.Subscribe(stream.AtOnce, 5)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if _, err := r.Next(ctx); err != context.DeadlineExceeded {
+		if _, err := r.Next(ctx); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("Next on an empty stream: %v", err)
 		}
 		done := make(chan error)
@@ -211,13 +212,31 @@ func TestNextWaitsAndCloseEndsIt(t *testing.T) {
 		synctest.Wait()
 		r.Close()
 		r.Close()
-		if err := <-done; err != stream.ErrClosed {
+		if err := <-done; !errors.Is(err, stream.ErrClosed) {
 			t.Errorf("Next after Close: %v", err)
 		}
 		if n := f.s.Stats().Readers; n != 0 {
 			t.Errorf("%d readers left", n)
 		}
 	})
+}
+
+func TestCloseEndsAllReaders(t *testing.T) {
+	f := feeder{s: stream.New("cam")}
+	f.publish(true)
+	before := f.s.Subscribe(stream.AtOnce, 5)
+	f.s.Close()
+	f.publish(true)
+	after := f.s.Subscribe(stream.AtOnce, 5)
+	for _, r := range []*stream.Reader{before, after} {
+		if _, err := r.Next(t.Context()); err != stream.ErrClosed {
+			t.Errorf("Next after the stream was closed: %v, want ErrClosed", err)
+		}
+		r.Close()
+	}
+	if n := f.s.Stats().Readers; n != 0 {
+		t.Errorf("%d readers left", n)
+	}
 }
 
 func TestStats(t *testing.T) {
