@@ -82,9 +82,12 @@ func NewSoftware(p Params) (Encoder, error) {
 	// without it, it is exceeded up to threefold.
 	o.EnableFrameSkip = true
 	o.IntraPeriod = uint(p.KeyframeInterval)
-	// A slice for each core, so that one picture is encoded by all.
-	o.SliceMode = openh264.SMFixedslcnumSlice
-	o.SliceNum = uint(min(runtime.NumCPU(), 4))
+	// A slice for each core, so that all encode the same picture, but none
+	// so small that openh264 refuses it.
+	o.SliceMode, o.SliceNum = openh264.SMSingleSlice, 1
+	if n := min(runtime.NumCPU(), 4, p.Height/180); n > 1 {
+		o.SliceMode, o.SliceNum = openh264.SMFixedslcnumSlice, uint(n)
+	}
 	o.MultipleThreadIdc = int(o.SliceNum)
 
 	var media prop.Media
