@@ -54,7 +54,7 @@ func TestClip(t *testing.T) {
 	if f, err := h264.ParseFormat(sps[0]); err != nil || f.Profile != "Constrained Baseline" {
 		t.Errorf("format %+v, %v", f, err)
 	}
-	for i, luma := range Decode(t, r.units[:clipFrames+2*clipFPS], clipWidth, clipHeight) {
+	for i, luma := range Decode(t, r.units[:clipFrames+2*clipFPS], clipWidth) {
 		if n, err := ReadCode(luma, clipWidth); err != nil || n != i%clipFrames {
 			t.Fatalf("picture %d of the loop is frame %d, %v", i%clipFrames, n, err)
 		}

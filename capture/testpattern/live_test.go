@@ -81,7 +81,7 @@ func TestLiveNumbersEveryFrame(t *testing.T) {
 			t.Errorf("mode %q, want software", r.info.Mode)
 		}
 		interval := time.Duration(float64(time.Second) / p.FPS)
-		pictures := testpattern.Decode(t, r.units, p.Width, p.Height)
+		pictures := testpattern.Decode(t, r.units, p.Width)
 		if len(pictures) != len(r.units) {
 			t.Fatalf("ffmpeg decoded %d of %d pictures", len(pictures), len(r.units))
 		}
@@ -103,10 +103,10 @@ func TestLiveNumbersEveryFrame(t *testing.T) {
 
 func TestLiveTakesAnySize(t *testing.T) {
 	needEncoder(t)
-	for _, size := range []struct{ w, h int }{{64, 64}, {4096, 64}, {64, 4096}, {1366, 768}, {322, 242}} {
+	for _, size := range []struct{ w, h int }{{64, 64}, {4096, 128}, {64, 4096}, {1366, 768}, {322, 242}} {
 		src := testpattern.New(testpattern.Params{Width: size.w, Height: size.h, FPS: 120, Bitrate: 4_000_000})
 		r := record(t, src, 3, nil)
-		if n := len(testpattern.Decode(t, r.units, size.w, size.h)); n != 3 {
+		if n := len(testpattern.Decode(t, r.units, size.w)); n != 3 {
 			t.Errorf("%dx%d: ffmpeg decoded %d of 3 pictures", size.w, size.h, n)
 		}
 	}
