@@ -66,6 +66,7 @@ func cameraStatus(c *runningCamera, viewers int) status.Camera {
 		Keyframes:   flow.Keyframes,
 		Restarts:    st.Restarts,
 		Lost:        st.Lost,
+		Skipped:     st.Skipped,
 		Viewers:     viewers,
 		LastPicture: status.Time{Time: st.LastPicture},
 		Stuck:       st.Stuck,
