@@ -9,6 +9,7 @@ import (
 	"time"
 
 	cdplog "github.com/chromedp/cdproto/log"
+	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
@@ -143,3 +144,5 @@ func (b *tab) waitLive(name string, limit time.Duration) string {
 	b.waitFor(name+" is live", "/^live · .* · .* fps/.test("+line(name)+")", limit)
 	return eval[string](b, line(name))
 }
+
+func clearCookies(ctx context.Context) error { return network.ClearBrowserCookies().Do(ctx) }

@@ -66,11 +66,12 @@ test('counters, before and after there is a connection', () => {
 
 test('what the agent refused', () => {
   assert.equal(kindOf(401, ''), 'signed-out');
-  assert.equal(kindOf(404, ''), 'unknown-camera');
-  assert.equal(kindOf(409, ''), 'no-source');
-  assert.equal(kindOf(503, ''), 'viewer-limit');
+  assert.equal(kindOf(404, 'urn:lenscast:unknown-camera'), 'unknown-camera');
+  assert.equal(kindOf(409, 'urn:lenscast:not-live'), 'no-source');
+  assert.equal(kindOf(503, 'urn:lenscast:too-many-viewers'), 'viewer-limit');
+  assert.equal(kindOf(503, 'urn:lenscast:not-running'), 'unreachable');
   assert.equal(kindOf(422, 'urn:lenscast:no-h264'), 'no-h264');
-  assert.equal(kindOf(429, 'about:blank'), 'refused');
+  assert.equal(kindOf(429, ''), 'refused');
 });
 
 test('STUN and TURN servers of a Link header', () => {
