@@ -38,13 +38,13 @@ func (s *supervisor) startCamera(ctx context.Context, c config.Camera) error {
 }
 
 // stopCamera ends a camera and, with its stream, the sessions of its viewers.
-func (s *supervisor) stopCamera(name string) error {
+func (s *supervisor) stopCamera(ctx context.Context, name string) error {
 	running := s.cameras[name]
 	s.mu.Lock()
 	delete(s.cameras, name)
 	s.mu.Unlock()
 	defer running.stream.Close()
-	return stopForRestart(running.part)
+	return stopForRestart(ctx, running.part)
 }
 
 // feed finds the stream of a camera for a new viewer.

@@ -212,7 +212,7 @@ func TestReloadKeepsViewersOfUnchangedCameras(t *testing.T) {
 
 	a.rewrite(head + frontA + back20)
 	back.awaitEnd(t) // the page connects again by itself
-	a.await("/api/status", `"name":"back".*at 20 fps`)
+	a.await("/api/status", `"name":"back".*"state":"live"`)
 	front.awaitPackets(t, 30)
 	if front.closed.Load() {
 		t.Error("the session of the unchanged camera was ended")
