@@ -155,10 +155,10 @@ func (s *Server) URL() string {
 	if s.secure {
 		scheme = "https"
 	}
-	host := "localhost"
-	addr := s.listener.Addr().(*net.TCPAddr)
-	if !addr.IP.IsLoopback() && !addr.IP.IsUnspecified() {
-		host = addr.IP.String()
+	ip := s.listener.Addr().(*net.TCPAddr).IP
+	host := ip.String()
+	if ip.IsUnspecified() || ip.Equal(net.IPv4(127, 0, 0, 1)) || ip.Equal(net.IPv6loopback) {
+		host = "localhost"
 	}
 	return scheme + "://" + net.JoinHostPort(host, strconv.Itoa(s.port()))
 }
