@@ -3,6 +3,7 @@ package e2e
 import (
 	"bufio"
 	"fmt"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -138,7 +139,8 @@ func (b *tab) frames(d time.Duration) []frame {
 }
 
 // checkFrames checks that no picture was shown again, that frame numbers never
-// go back, and that they go up at the source's rate.
+// go back, that they go up at the source's rate by the media's own clock, and
+// that this clock is not far from that on the wall.
 //
 // The same number may be read twice: on a busy machine the video element is
 // already at the next picture when the callback for one paints the canvas.
@@ -162,13 +164,16 @@ func checkFrames(t *testing.T, seen []frame, fps float64) {
 		}
 		total += step
 	}
-	rate := float64(total) / (seen[len(seen)-1].At - seen[0].At) * 1000
-	t.Logf("%d pictures shown, %d made in that time, %.2f a second", len(seen), total+1, rate)
-	if rate < 0.9*fps || rate > 1.1*fps {
-		t.Errorf("frame numbers go up by %.2f a second, want %.0f", rate, fps)
+	first, last := seen[0], seen[len(seen)-1]
+	media := float64(last.RTP-first.RTP) / 90000
+	wall := (last.At - first.At) / 1000
+	t.Logf("%d of %d pictures shown in %.2f s, %.2f s on the wall", len(seen), total+1, media, wall)
+	// Either end may have been painted a picture or two early.
+	if made := media * fps; math.Abs(float64(total)-made) > 2 {
+		t.Errorf("frame numbers went up by %d, want %.0f", total, made)
 	}
-	if shown := float64(len(seen)) / float64(total+1); shown < 0.5 {
-		t.Errorf("only %.0f %% of the pictures were shown", 100*shown)
+	if wall < 0.7*media || wall > 1.4*media {
+		t.Errorf("%.2f s of pictures in %.2f s", media, wall)
 	}
 }
 

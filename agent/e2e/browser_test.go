@@ -135,7 +135,7 @@ func (b *tab) waitText(text string, limit time.Duration) {
 
 // line returns the status line of a camera's tile.
 func line(name string) string {
-	return fmt.Sprintf("document.querySelector('.tile[aria-label=%q] [data-part=line]')?.textContent ?? ''", name)
+	return fmt.Sprintf("(document.querySelector('.tile[aria-label=%q] [data-part=line]')?.textContent ?? '')", name)
 }
 
 // waitLive waits until a camera plays with figures.

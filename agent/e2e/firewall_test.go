@@ -12,7 +12,7 @@ import (
 )
 
 // TestFirewall puts the agent into a network namespace behind a firewall that
-// lets no media through, then TCP, then all.
+// lets no media through, then TCP, then all, then TCP only again.
 func TestFirewall(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("network namespaces need root")
@@ -61,4 +61,12 @@ func TestFirewall(t *testing.T) {
 	b.do(chromedp.Reload())
 	b.waitLive("test", 20*time.Second)
 	b.waitFor("it does not say TCP", "!"+line("test")+".includes('TCP')", 5*time.Second)
+
+	// While it plays, UDP is blocked again: a restart of ICE finds TCP.
+	run(inside + "nft add rule inet firewall no_udp meta l4proto udp drop")
+	b.waitFor("it goes on over TCP", line("test")+".endsWith(' · over TCP')", 30*time.Second)
+	if n := eval[int](b, "pcs.length"); n != 1 {
+		t.Errorf("%d connections since the page was loaded, one was enough", n)
+	}
+	checkFrames(t, b.frames(2*time.Second), 30)
 }
