@@ -28,6 +28,7 @@ func demux() *demuxed {
 func (d *demuxed) feed(stream []byte) {
 	for b := range slices.Chunk(stream, packetSize) {
 		d.add(b, time.Time{})
+		d.flush()
 	}
 }
 
@@ -143,6 +144,34 @@ func TestDemuxerTracks(t *testing.T) {
 	d.feed(tablesOf(m, track{0x300, 0x24}, track{0x301, 0x0f}))
 	if d.tables.hasH264() || d.tables.describe() != "H.265 (HEVC)" {
 		t.Errorf("described as %q", d.tables.describe())
+	}
+}
+
+// TestDemuxerLossBesideVideo loses 16 packets of the picture, which its own
+// counter can't show, along with some of the sound.
+func TestDemuxerLossBesideVideo(t *testing.T) {
+	for _, proven := range []bool{true, false} {
+		m := &muxer{}
+		m.tables(track{testVideo, kindH264}, track{0x1100, 0x0f})
+		d := demux()
+		for i := range 40 {
+			m.picture(testVideo, uint64(i), make([]byte, 100))
+			m.packet(0x1100, true, nil, make([]byte, 100))
+			if !proven {
+				m.counters[0x1100] += 3
+			}
+		}
+		d.feed(m.out)
+		if len(d.lost) != 0 {
+			t.Fatalf("lost %q", d.lost)
+		}
+		m.out = m.out[:0]
+		m.counters[0x1100]++
+		m.packet(0x1100, true, nil, make([]byte, 100))
+		d.feed(m.out)
+		if told := len(d.lost) == 1; told != proven {
+			t.Errorf("a track that counts right: %v, lost %q", proven, d.lost)
+		}
 	}
 }
 

@@ -125,7 +125,7 @@ func film(t testing.TB, args ...string) string {
 }
 
 func x264(args ...string) []string {
-	return append([]string{"-c:v", "libx264", "-preset", "veryfast", "-pix_fmt", "yuv420p", "-g", "30"}, args...)
+	return append([]string{"-threads", "1", "-c:v", "libx264", "-preset", "veryfast", "-pix_fmt", "yuv420p", "-g", "30"}, args...)
 }
 
 // send sends a file at four times its speed, which no receive buffer is too

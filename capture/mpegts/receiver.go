@@ -81,6 +81,7 @@ func (r *receiver) datagram(data []byte, from netip.AddrPort, arrived time.Time)
 	r.arrived = arrived
 	if r.sync.split(payload, r.eachPacket) > 0 {
 		r.lastPacket = arrived
+		r.demuxer.flush()
 	}
 }
 
