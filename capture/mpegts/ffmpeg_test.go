@@ -282,3 +282,31 @@ func TestSenderComesBack(t *testing.T) {
 		t.Errorf("widths %v came, want 320 and 640", sizes)
 	}
 }
+
+// TestHandedOverEarly counts the pictures that wait for the beginning of the
+// next one, because they just fill their packets or the muxer is not proven.
+func TestHandedOverEarly(t *testing.T) {
+	for name, file := range map[string]func(t *testing.T) string{
+		"x264":                   func(t *testing.T) string { return film(t, x264("-bf", "0")...) },
+		"gopro-karma.mp4":        func(t *testing.T) string { return media(t, "gopro-karma.mp4") },
+		"gopro-max-heromode.mp4": func(t *testing.T) string { return media(t, "gopro-max-heromode.mp4") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			stream := ffmpeg(t, "-i", file(t), "-map", "0:v:0", "-map", "0:a:0", "-c", "copy", "-f", "mpegts", "-")
+			d := demux()
+			begun, late := 0, 0
+			for b := range slices.Chunk(stream, packetSize) {
+				if p, err := parsePacket(b); err == nil && p.pid == d.video && p.start {
+					if begun++; len(d.units) < begun-1 {
+						late++
+					}
+				}
+				d.feed(b)
+			}
+			t.Logf("%d of %d pictures waited for the next", late, begun)
+			if most := provenUnits + begun/50; late > most {
+				t.Errorf("%d of %d pictures waited for the next, want at most %d", late, begun, most)
+			}
+		})
+	}
+}
