@@ -329,33 +329,35 @@ type frameCounter struct {
 }
 
 func (c *frameCounter) begin(s *slice) {
-	c.prev, c.steps = s.frameNum, 0
-	if s.resetsNums {
-		c.prev = 0
-	}
+	c.prev, c.steps = 0, 0
+	c.set(s)
 }
 
 func (c *frameCounter) next(s *slice) error {
 	want := (c.prev + 1) & (1<<c.sps.log2MaxFrameNum - 1)
-	if s.frameNum != want && !c.sps.gapsAllowed && c.strikes < maxStrikes {
-		if c.steps >= c.proven {
+	switch {
+	case c.sps.gapsAllowed || c.strikes == maxStrikes:
+	case s.frameNum != want:
+		if c.steps == c.proven {
 			c.strikes++
 		}
 		return fmt.Errorf("picture %d came where %d should (modulo %d)", s.frameNum, want, 1<<c.sps.log2MaxFrameNum)
-	}
-	if s.frameNum == want {
-		c.steps++
-		if c.steps > c.proven {
+	default:
+		if c.steps++; c.steps > c.proven {
 			c.proven, c.strikes = c.steps, 0
 		}
 	}
-	if s.reference {
-		c.prev = s.frameNum
-		if s.resetsNums {
-			c.prev = 0
-		}
-	}
+	c.set(s)
 	return nil
+}
+
+// set remembers a reference picture.
+func (c *frameCounter) set(s *slice) {
+	if s.resetsNums {
+		c.prev = 0
+	} else if s.reference {
+		c.prev = s.frameNum
+	}
 }
 
 // isRecoveryPoint reports whether an SEI holds a recovery point (section

@@ -11,12 +11,15 @@
 //
 // # Loss
 //
-// Datagrams lost are noticed by the continuity counters, by RTP's sequence
-// numbers, by the socket's count of what it had no room for, and by the frame
-// numbers of the pictures. The next picture is then an IDR. A datagram that
-// comes late counts as lost. What stays unnoticed is the loss, on the network
-// and within one picture, of a number of transport packets that 16 divides
-// (their counter has 4 bits), and a bit error that UDP's checksum let through.
+// Lost datagrams are noticed by the continuity counters, also those of the
+// sound, by RTP's sequence numbers, by the socket's count of what it had no
+// room for, and by the frame numbers of the pictures. The next picture is then
+// an IDR. A datagram that comes late counts as lost.
+//
+// Continuity counters have 4 bits. So what stays unnoticed is a loss within one
+// picture of 16 transport packets, or a multiple of that, and nothing else: it
+// takes at least three datagrams in a row. A bit error that passes the checksum
+// of UDP is not looked for.
 //
 // # Latency
 //

@@ -40,6 +40,7 @@ type unitBuilder struct {
 	unit     unit
 	open     bool // unit is being collected
 	foreseen bool // unit has reached its foreseen end
+	ready    bool // unit is to be handed over there
 	emitted  bool // unit was handed over there
 
 	proven int  // units that ended as foreseen, up to provenUnits
@@ -48,7 +49,7 @@ type unitBuilder struct {
 
 // reset drops what was collected.
 func (u *unitBuilder) reset() {
-	u.inHead, u.open, u.foreseen, u.emitted = false, false, false, false
+	u.inHead, u.open, u.foreseen, u.ready, u.emitted = false, false, false, false, false
 }
 
 func (u *unitBuilder) fail(reason string) {
@@ -103,10 +104,7 @@ func (u *unitBuilder) add(p packet, arrived time.Time) {
 	u.unit.stream = append(u.unit.stream, data...)
 	if u.left == 0 || u.left < 0 && p.stuffed {
 		u.foreseen = true
-		if u.proven == provenUnits && !u.never {
-			u.emitted = true
-			u.emit(u.unit)
-		}
+		u.ready = u.proven == provenUnits && !u.never
 	}
 }
 
@@ -114,12 +112,20 @@ func (u *unitBuilder) add(p packet, arrived time.Time) {
 // its foreseen end.
 func (u *unitBuilder) goesOn() bool {
 	if u.foreseen {
-		u.never, u.foreseen = true, false
+		u.never, u.foreseen, u.ready = true, false, false
 	}
 	if u.emitted {
 		u.fail("the end of a picture was mistaken")
 	}
 	return u.open
+}
+
+// flush hands the unit over if it has reached its foreseen end.
+func (u *unitBuilder) flush() {
+	if u.ready {
+		u.ready, u.emitted = false, true
+		u.emit(u.unit)
+	}
 }
 
 // finish hands the unit over, now that another begins.

@@ -9,6 +9,9 @@
 // second, no real pictures. Sender and viewers are processes of their own on
 // loopback; the processor time is what getrusage tells of the sender. The
 // budgets are 0.45 of the processor time and 0.3 of the memory of plain pion.
+//
+// bottleneck.sh beside it puts sender and viewer at the two ends of a slow
+// link, and counts pictures that arrive damaged.
 package main
 
 import (
@@ -39,6 +42,9 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	flags := flag.NewFlagSet("fanout", flag.ContinueOnError)
 	role := flags.String("role", "", "used by fanout itself to start its sender (\"lenscast\" or \"pion\") and its viewers (\"view\")")
 	url := flags.String("url", "", "used by fanout itself: what the viewers ask")
+	host := flags.String("host", "127.0.0.1", "`address` that the sender listens on")
+	key := flags.Int("key", 90_000, "`bytes` of an IDR")
+	picture := flags.Int("picture", 15_400, "`bytes` of another picture")
 	viewers := flags.Int("viewers", 50, "number of viewers")
 	seconds := flags.Int("seconds", 20, "length of the measurement")
 	rounds := flags.Int("rounds", 1, "how often both are measured")
@@ -52,7 +58,8 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	case "view":
 		return view(ctx, *url, *viewers, os.Stdin, out)
 	}
-	return send(ctx, *role, *profile, os.Stdin, out)
+	s := sender{engine: *role, host: *host, profile: *profile, keyBytes: *key, pictureBytes: *picture}
+	return s.run(ctx, os.Stdin, out)
 }
 
 // compare measures both senders and prints a table.
@@ -91,16 +98,16 @@ func measure(ctx context.Context, engine string, viewers, seconds int, profile s
 	if profile != "" {
 		args = append(args, "-cpuprofile", profile+"."+engine)
 	}
-	sender, err := start(ctx, args...)
+	sending, err := start(ctx, args...)
 	if err != nil {
 		return result{}, err
 	}
-	defer sender.stop()
-	url, err := sender.answer()
+	defer sending.stop()
+	url, err := sending.answer()
 	if err != nil {
 		return result{}, err
 	}
-	idle, err := ask[usage](sender, "usage")
+	idle, err := ask[usage](sending, "usage")
 	if err != nil {
 		return result{}, err
 	}
@@ -112,10 +119,10 @@ func measure(ctx context.Context, engine string, viewers, seconds int, profile s
 	if _, err := watching.answer(); err != nil { // all see pictures
 		return result{}, err
 	}
-	if _, err := ask[usage](sender, "sleep 3"); err != nil {
+	if _, err := ask[usage](sending, "sleep 3"); err != nil {
 		return result{}, err
 	}
-	before, err := ask[usage](sender, "begin")
+	before, err := ask[usage](sending, "begin")
 	if err != nil {
 		return result{}, err
 	}
@@ -123,7 +130,7 @@ func measure(ctx context.Context, engine string, viewers, seconds int, profile s
 	if err != nil {
 		return result{}, err
 	}
-	after, err := ask[usage](sender, "sleep "+strconv.Itoa(seconds))
+	after, err := ask[usage](sending, "sleep "+strconv.Itoa(seconds))
 	if err != nil {
 		return result{}, err
 	}
