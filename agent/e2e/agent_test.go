@@ -208,7 +208,7 @@ func TestCaptureTimes(t *testing.T) {
 		const [source] = pcs[0].getReceivers().find((r) => r.track.kind === 'video').getSynchronizationSources();
 		return Date.now() - (source.captureTimestamp - 2208988800000);
 	})()`)
-	if age < -5 || age > 1000 {
+	if math.Abs(age) > 1000 { // a busy agent notes the time late
 		t.Errorf("by abs-capture-time the newest picture is %.0f ms old", age)
 	}
 	said := eval[string](b, line("test"))
