@@ -100,7 +100,6 @@ func (c *Camera) Run(ctx context.Context) error {
 	backoff := retry.New(restart)
 	for {
 		err := c.runOnce(ctx)
-		c.p.Stream.Interrupt()
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}

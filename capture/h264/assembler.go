@@ -61,8 +61,9 @@ const (
 //   - Delimiters, fillers, redundant slices, and layers of other views or
 //     scales are left out. SEI stay.
 //   - What browsers can't show is refused with an [UnsupportedError]. A
-//     stream that was refused is taken back at an IDR when the group of
-//     pictures before it had nothing to refuse.
+//     stream that was refused is taken back at an IDR with another SPS, or
+//     after a group of pictures that had nothing to refuse. B-frames are told
+//     by their slices, so the pictures before the first one come through once.
 //
 // Streams that refresh gradually, with recovery points and no IDR, are
 // refused after 10 s: WebRTC receivers accept nothing but an IDR to begin
@@ -75,6 +76,7 @@ type Assembler struct {
 
 	refusal  *UnsupportedError // why nothing is let through, nil if all is well
 	offended bool              // there was something to refuse since the last IDR
+	offender *sps              // of the picture that was refused last
 
 	waiting  bool
 	waitFrom time.Duration // PTS
@@ -228,13 +230,13 @@ func (s *slice) refusal() *UnsupportedError {
 // refuse returns why the picture can't be let through, nil when it can.
 func (a *Assembler) refuse(pic picture) error {
 	if pic.refusal != nil {
-		a.refusal, a.offended = pic.refusal, true
+		a.refusal, a.offended, a.offender = pic.refusal, true, pic.first.sps
 		return a.refusal
 	}
 	if a.refusal == nil {
 		return nil
 	}
-	if pic.key && !a.offended {
+	if pic.key && (!a.offended || pic.first.sps != a.offender) {
 		a.refusal = nil
 		return nil
 	}

@@ -34,7 +34,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"os"
 	"time"
 
@@ -118,11 +117,8 @@ func (s *Source) Run(ctx context.Context, sink capture.Sink) error {
 		d, err := in.read()
 		now = time.Now()
 		switch {
-		case errors.Is(err, os.ErrDeadlineExceeded):
-		case errors.Is(err, net.ErrClosed):
-			return fmt.Errorf("receive at %s: %w", s.address, err)
+		case errors.Is(err, os.ErrDeadlineExceeded): // time for a tick, or ctx has ended
 		case err != nil:
-			// Such as what ICMP reports of the far end: nothing to give up for.
 			return fmt.Errorf("receive at %s: %w", s.address, err)
 		default:
 			r.overflow(d.dropped)

@@ -27,7 +27,8 @@ const provenUnits = 15
 // a whole frame time, so the end is foreseen by PES_packet_length or, as most
 // muxers leave that at 0 for video, by the packet that is stuffed: a muxer has
 // reason to stuff only the last one. That this one does so is not taken for
-// granted but watched first, and the first time it is wrong ends it for good.
+// granted but watched first. Should it be wrong later, that costs the group of
+// pictures and ends it for good.
 type unitBuilder struct {
 	emit func(unit)
 	lost func(reason string)

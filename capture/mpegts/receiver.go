@@ -29,17 +29,17 @@ type receiver struct {
 	log     *slog.Logger
 
 	sender     netip.AddrPort // the one that is listened to
-	stranger   netip.AddrPort // another one, already told of
+	stranger   bool           // another one was told of
 	sync       syncer
 	eachPacket func(b []byte) // made once, not once a datagram
 	demuxer    *demuxer
 	assembler  h264.Assembler
 	clock      clock
-	nalus      [][]byte // reused
-	rtp        bool
-	rtpNext    uint16
+	nalus      [][]byte               // reused
+	rtp        bool                   // the newest datagram was RTP
+	rtpNext    uint16                 // sequence number that follows it
 	whole      bool                   // no loss since the last IDR written
-	refused    *h264.UnsupportedError // the h264.UnsupportedError of the newest picture
+	refused    *h264.UnsupportedError // why the newest picture was, nil if it was not
 	rxDropped  uint32                 // datagrams, by the socket's own count
 	arrived    time.Time              // of the datagram in work
 
@@ -95,8 +95,8 @@ func (r *receiver) accept(payload []byte, from netip.AddrPort, now time.Time) bo
 		silence = sameSenderSilence
 	}
 	if r.sender.IsValid() && now.Sub(r.lastPacket) < silence {
-		if r.stranger != from {
-			r.stranger = from
+		if !r.stranger {
+			r.stranger = true
 			r.log.Warn("a second sender is ignored as long as the first one sends",
 				"address", r.address, "first", r.sender, "second", from)
 		}
@@ -106,7 +106,7 @@ func (r *receiver) accept(payload []byte, from netip.AddrPort, now time.Time) bo
 		r.log.Info("another sender is listened to", "address", r.address, "before", r.sender, "now", from)
 		r.lost("the sender started anew")
 	}
-	r.sender, r.stranger = from, netip.AddrPort{}
+	r.sender, r.stranger = from, false
 	r.sync, r.rtp, r.refused = syncer{}, false, nil
 	r.demuxer = newDemuxer(r.unit, r.lost)
 	r.assembler = h264.Assembler{}
