@@ -57,8 +57,9 @@ func isLoopbackHost(host string) bool {
 // sameOrigin refuses requests that change something and come from a page of
 // another origin (Sec-Fetch-Site, or Origin against Host).
 func sameOrigin(next http.Handler) http.Handler {
+	protection := http.NewCrossOriginProtection()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if err := http.NewCrossOriginProtection().Check(r); err != nil {
+		if err := protection.Check(r); err != nil {
 			problem(w, http.StatusForbidden, "this request comes from a page of another site")
 			return
 		}

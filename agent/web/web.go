@@ -59,7 +59,7 @@ type Params struct {
 	Listen string
 
 	// Password lets people in, Token lets tools in; either is enough. With
-	// both empty nobody is asked.
+	// both empty nobody is asked, and only loopback host names are answered.
 	Password, Token string
 
 	// TLS says how to encrypt. The files are read again when they change.
