@@ -142,9 +142,11 @@ func (l *live) paint(ctx context.Context, encoder encode.Encoder) error {
 			l.skipped.Add(1)
 			continue
 		}
-		now := time.Now()
-		painter.paint(c, n, now)
-		err := encoder.Encode(c.picture(ticks.at(n), now, func() { free <- c }))
+		// The picture shows, and says of itself, the time at which it was
+		// due, so that capture time and PTS go together however late it is.
+		captured := ticks.wall(n, time.Now())
+		painter.paint(c, n, captured)
+		err := encoder.Encode(c.picture(ticks.at(n), captured, func() { free <- c }))
 		switch {
 		case errors.Is(err, encode.ErrBusy):
 			free <- c
