@@ -168,7 +168,9 @@ func (o *outgoing) extended(pic *packet.Picture) rtp.Header {
 	var err error
 	if o.playoutDelayID != 0 {
 		// Minimum and maximum 0: show each picture as soon as it is
-		// decoded.
+		// decoded. Without it Chromium's jitter buffer grew to 70-400 ms
+		// on a busy machine, with it 10 ms. A larger maximum gains
+		// nothing, but makes Chromium pace the decoding of a backlog.
 		err = h.SetExtension(o.playoutDelayID, []byte{0, 0, 0})
 	}
 	if o.captureTimeID != 0 && !pic.Captured.IsZero() {
