@@ -201,7 +201,8 @@ func TestReportsTellCaptureTime(t *testing.T) {
 	const toUnix = 2208988800
 	ntp := time.Unix(int64(sr.NTPTime>>32)-toUnix, int64(sr.NTPTime&0xffffffff)*1e9>>32)
 	captured := ntp.Add(time.Duration(int32(last.Timestamp-sr.RTPTime)) * time.Second / 90000)
-	if age := at.Sub(captured); age < -20*time.Millisecond || age > 200*time.Millisecond {
+	// Within what a ticker strays on a busy machine before it is reported anew.
+	if age := at.Sub(captured); age < -150*time.Millisecond || age > 500*time.Millisecond {
 		t.Errorf("by the report, the last picture was captured %v before it arrived", age)
 	}
 	waitFor(t, "the round-trip time", func() bool { return s.Sessions()[0].RTT > 0 })
