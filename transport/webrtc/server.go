@@ -124,6 +124,7 @@ func (s *Server) Run(ctx context.Context) error {
 	// server that does not answer, inside pion, is not waited for.
 	ports.close()
 	wait(closed, closeGrace)
+	s.log.Info("media port closed", "port", ports.port, "datagrams_dropped", ports.dropped())
 	return nil
 }
 
