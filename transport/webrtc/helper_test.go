@@ -237,10 +237,10 @@ func startServer(t testing.TB, cam *camera, change func(*lenscast.ServerParams))
 // waitFor waits for a condition.
 func waitFor(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(time.Minute) // for machines with more to do
 	for !ok() {
 		if time.Now().After(deadline) {
-			t.Fatalf("waited 20 s for %s", what)
+			t.Fatalf("waited a minute for %s", what)
 		}
 		time.Sleep(5 * time.Millisecond)
 	}

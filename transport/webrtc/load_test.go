@@ -82,19 +82,18 @@ func TestStalledViewerHarmsNobody(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			stalledViewer(t, scheme, host.Host)
-			wishes := cam.keyframeWishes()
 			var viewers []*viewer
-			for range 10 {
+			for range 10 / loadDivisor {
 				viewers = append(viewers, watch(t, web, viewerOptions{}))
 			}
+			stalledViewer(t, scheme, host.Host)
 			// Until the stalled one is given up, and a while longer.
-			start := time.Now()
-			waitFor(t, "the stalled viewer to be given up", func() bool { return len(s.Sessions()) == 10 })
+			start, wishes := time.Now(), cam.keyframeWishes()
+			waitFor(t, "the stalled viewer to be given up", func() bool { return len(s.Sessions()) == len(viewers) })
 			t.Logf("given up after %v", time.Since(start).Round(time.Second/10))
-			waitFor(t, "300 pictures", func() bool { n, _ := viewers[9].pictures(); return n >= 300 })
+			waitFor(t, "300 pictures", func() bool { n, _ := viewers[0].pictures(); return n >= 300 })
 			for i, v := range viewers {
-				if n, holes := v.pictures(); holes != 0 || n < 290 {
+				if n, holes := v.pictures(); holes != 0 || n < 200 {
 					t.Errorf("viewer %d got %d pictures, %d packets are missing", i, n, holes)
 				}
 			}
@@ -155,11 +154,11 @@ func TestViewersComeAndGo(t *testing.T) {
 	}
 	round(10) // what is made once is there now
 	before := held(t)
-	for range 10 {
-		round(20)
+	for range 10 / loadDivisor {
+		round(20 / loadDivisor)
 	}
 	var after resources
-	defer func() { t.Logf("before 200 viewers %+v, after %+v", before, after) }()
+	defer func() { t.Logf("before all viewers %+v, after %+v", before, after) }()
 	waitFor(t, "goroutines and descriptors to return to where they were", func() bool {
 		after = held(t)
 		return after.goroutines <= before.goroutines+2 && after.files <= before.files+1 && after.heap < before.heap+2<<20
