@@ -1,19 +1,15 @@
 package webrtc_test
 
 import (
-	"bytes"
 	"context"
 	"net/http"
 	"net/http/httptest"
 	"os/exec"
-	"strconv"
 	"testing"
 	"time"
 
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
-
-	"github.com/lenscast/lenscast/capture/h264"
 )
 
 // playerPage is the least that plays: video only, or audio first.
@@ -62,62 +58,6 @@ type playerStats struct {
 	Width, Frames, Syncs                                                                          int
 	FramesDecoded, FramesDropped, FreezeCount, PacketsLost, NackCount, PliCount, KeyFramesDecoded int
 	First, JitterBuffer, Latency, CaptureTime, Pong                                               float64
-}
-
-// encode makes size pictures of a moving test pattern with ffmpeg.
-func encode(t *testing.T, seconds, fps, gop int, size string) []*h264.AccessUnit {
-	t.Helper()
-	ffmpeg, err := exec.LookPath("ffmpeg")
-	if err != nil {
-		t.Skip("ffmpeg is not installed")
-	}
-	cmd := exec.Command(ffmpeg, "-v", "error", "-f", "lavfi", "-i", "testsrc2=size="+size+":rate="+strconv.Itoa(fps),
-		"-t", strconv.Itoa(seconds), "-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency", "-profile:v", "baseline",
-		"-b:v", "3M", "-pix_fmt", "yuv420p", "-x264-params", "keyint="+strconv.Itoa(gop)+":scenecut=0:slices=1:repeat-headers=1:aud=1", "-f", "h264", "-")
-	out, err := cmd.Output()
-	if err != nil {
-		t.Fatal(err)
-	}
-	var units []*h264.AccessUnit
-	for _, nalu := range splitAnnexB(out) {
-		if h264.TypeOf(nalu) == h264.NALUAUD {
-			units = append(units, &h264.AccessUnit{})
-		}
-		au := units[len(units)-1]
-		au.NALUs = append(au.NALUs, nalu)
-		au.Key = au.Key || h264.TypeOf(nalu) == h264.NALUIDR
-	}
-	return units
-}
-
-// splitAnnexB splits what x264 writes, which has no other zeros before start
-// codes than the fourth of one.
-func splitAnnexB(stream []byte) [][]byte {
-	var nalus [][]byte
-	for _, part := range bytes.Split(stream, []byte{0, 0, 1})[1:] {
-		nalus = append(nalus, bytes.TrimSuffix(part, []byte{0}))
-	}
-	return nalus
-}
-
-// loop publishes encoded pictures at their rate until ctx ends, back and forth
-// never: after the last comes the first, which is an IDR.
-func (c *camera) loop(ctx context.Context, units []*h264.AccessUnit, fps int) {
-	tick := time.NewTicker(time.Second / time.Duration(fps))
-	defer tick.Stop()
-	for n := 0; ; n++ {
-		au := *units[n%len(units)]
-		au.PTS = time.Duration(n) * time.Second / time.Duration(fps)
-		au.Captured = time.Now()
-		c.mu.Lock()
-		c.publishLocked(&au)
-		c.mu.Unlock()
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return
-		}
-	}
 }
 
 // browser starts a headless Chromium on a page of web.
