@@ -87,6 +87,7 @@ func (c *camera) run(ctx context.Context, size, keySize, gop int) {
 		wished := c.wishes > answered
 		answered = c.wishes
 		c.mu.Unlock()
+		c.skipMissed(frameTime)
 		if key := n%gop == 0 || wished && c.onKey != nil; key {
 			c.publish(keySize, true)
 		} else {
@@ -97,6 +98,16 @@ func (c *camera) run(ctx context.Context, size, keySize, gop int) {
 		case <-ctx.Done():
 			return
 		}
+	}
+}
+
+// skipMissed leaves out the pictures whose time has passed on a busy machine, so
+// that the next one is captured now.
+func (c *camera) skipMissed(frame time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.start.IsZero() {
+		c.n = max(c.n, int(time.Since(c.start)/frame))
 	}
 }
 
@@ -247,12 +258,15 @@ func splitAnnexB(stream []byte) [][]byte {
 // loop publishes encoded pictures at their rate until ctx ends, back and forth
 // never: after the last comes the first, which is an IDR.
 func (c *camera) loop(ctx context.Context, units []*h264.AccessUnit, fps int) {
-	tick := time.NewTicker(time.Second / time.Duration(fps))
+	frame := time.Second / time.Duration(fps)
+	tick := time.NewTicker(frame)
 	defer tick.Stop()
 	for n := 0; ; n++ {
-		au := *units[n%len(units)]
-		au.PTS = time.Duration(n) * time.Second / time.Duration(fps)
+		c.skipMissed(frame)
 		c.mu.Lock()
+		au := *units[n%len(units)]
+		au.PTS = time.Duration(c.n) * frame
+		c.n++
 		c.publishLocked(&au)
 		c.mu.Unlock()
 		select {

@@ -143,6 +143,16 @@ func (s *session) exchange(ctx context.Context, offerSDP string) (*answer, error
 	if err := s.pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeOffer, SDP: offerSDP}); err != nil {
 		return nil, fmt.Errorf("apply offer: %w", err)
 	}
+	// What is offered beside the video is accepted as inactive: told that
+	// something will be sent, a player may wait for it.
+	for _, t := range s.pc.GetTransceivers() {
+		if t.Sender() == s.sender {
+			continue
+		}
+		if err := t.Stop(); err != nil {
+			return nil, fmt.Errorf("make %s inactive: %w", t.Kind(), err)
+		}
+	}
 	gathered := webrtc.GatheringCompletePromise(s.pc)
 	local, err := s.pc.CreateAnswer(nil)
 	if err != nil {
