@@ -3,6 +3,7 @@ package webrtc_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"os/exec"
 	"strconv"
@@ -228,31 +229,40 @@ func encode(t *testing.T, seconds, fps, gop int, size string) []*h264.AccessUnit
 	}
 	cmd := exec.Command(ffmpeg, "-v", "error", "-f", "lavfi", "-i", "testsrc2=size="+size+":rate="+strconv.Itoa(fps),
 		"-t", strconv.Itoa(seconds), "-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency", "-profile:v", "baseline",
-		"-b:v", "3M", "-pix_fmt", "yuv420p", "-x264-params", "keyint="+strconv.Itoa(gop)+":scenecut=0:slices=1:repeat-headers=1:aud=1", "-f", "h264", "-")
+		"-b:v", "3M", "-pix_fmt", "yuv420p", "-x264-params", "keyint="+strconv.Itoa(gop)+":scenecut=0:slices=1", "-f", "h264", "-")
 	out, err := cmd.Output()
 	if err != nil {
 		t.Fatal(err)
 	}
-	var units []*h264.AccessUnit
-	for _, nalu := range splitAnnexB(out) {
-		if h264.TypeOf(nalu) == h264.NALUAUD {
-			units = append(units, &h264.AccessUnit{})
-		}
-		au := units[len(units)-1]
-		au.NALUs = append(au.NALUs, nalu)
-		au.Key = au.Key || h264.TypeOf(nalu) == h264.NALUIDR
+	units, refusal := assemble(t, out)
+	if refusal != nil {
+		t.Fatal(refusal)
 	}
 	return units
 }
 
-// splitAnnexB splits what x264 writes, which has no other zeros before start
-// codes than the fourth of one.
-func splitAnnexB(stream []byte) [][]byte {
-	var nalus [][]byte
-	for _, part := range bytes.Split(stream, []byte{0, 0, 1})[1:] {
-		nalus = append(nalus, bytes.TrimSuffix(part, []byte{0}))
+// assemble returns the access units of a byte stream, and the last reason for
+// which some were refused.
+func assemble(t *testing.T, in []byte) (units []*h264.AccessUnit, refusal error) {
+	t.Helper()
+	var a h264.Assembler
+	r := h264.NewReader(bytes.NewReader(in))
+	for {
+		nalus, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			return units, refusal
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		au, err := a.Assemble(nalus, time.Duration(len(units))*frameTime, time.Now())
+		switch {
+		case err == nil:
+			units = append(units, au)
+		case !errors.Is(err, h264.ErrNoPicture) && !errors.Is(err, h264.ErrWaiting):
+			refusal = err
+		}
 	}
-	return nalus
 }
 
 // loop publishes encoded pictures at their rate until ctx ends, back and forth

@@ -105,7 +105,7 @@ func withPage(t *testing.T, whep http.Handler) *httptest.Server {
 	return web
 }
 
-func awaitPromise(t *testing.T, ctx context.Context, js string, out any) {
+func awaitPromise(ctx context.Context, t *testing.T, js string, out any) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
@@ -144,10 +144,10 @@ func TestChromiumPlays(t *testing.T) {
 			if err := chromedp.Run(page, chromedp.Reload()); err != nil {
 				t.Fatal(err)
 			}
-			awaitPromise(t, page, "play("+c.options+").then(() => 0)", nil)
+			awaitPromise(page, t, "play("+c.options+").then(() => 0)", nil)
 			var st playerStats
 			waitFor(t, "60 frames and the clock", func() bool {
-				awaitPromise(t, page, "stats()", &st)
+				awaitPromise(page, t, "stats()", &st)
 				return st.FramesDecoded > 60 && st.Frames > 0 && st.Syncs >= 2 && st.CaptureTime > 0
 			})
 			t.Logf("%+v", st)
