@@ -71,6 +71,7 @@ func stalledViewer(t *testing.T, scheme, host string) {
 }
 
 func TestStalledViewerHarmsNobody(t *testing.T) {
+	t.Parallel()
 	for _, scheme := range []string{"udp", "tcp"} {
 		t.Run(scheme, func(t *testing.T) {
 			t.Parallel()

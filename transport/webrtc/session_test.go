@@ -138,6 +138,7 @@ func TestKeyframeRequestsReachTheSource(t *testing.T) {
 }
 
 func TestLateViewerCatchesUp(t *testing.T) {
+	t.Parallel()
 	cam := newCamera()
 	_, web := startServer(t, cam, nil)
 	cam.publish(60000, true)
@@ -170,6 +171,7 @@ func TestLateViewerCatchesUp(t *testing.T) {
 // By what the sender reports say, the viewer knows to the millisecond when
 // each picture was captured.
 func TestReportsTellCaptureTime(t *testing.T) {
+	t.Parallel()
 	cam := newCamera()
 	s, web := startServer(t, cam, nil)
 	v := watch(t, web, viewerOptions{})
@@ -200,54 +202,61 @@ func TestReportsTellCaptureTime(t *testing.T) {
 
 // Each viewer has its own numbers for header extensions.
 func TestExtensionsOfMixedViewers(t *testing.T) {
+	t.Parallel()
 	const delay = "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay"
 	const capture = "http://www.webrtc.org/experiments/rtp-hdrext/abs-capture-time"
 	cam := newCamera()
 	_, web := startServer(t, cam, nil)
 	runCamera(t, cam, 5000, 60000, 30)
-	for _, uris := range [][]string{{delay, capture}, {capture, delay}, {"urn:example:other", capture}, {delay}, nil} {
-		v := watch(t, web, viewerOptions{extensions: uris})
-		waitFor(t, "40 pictures", func() bool { n, _ := v.pictures(); return n >= 40 })
-		numbers := make(map[string]uint8)
-		for _, e := range v.pc.GetReceivers()[0].GetParameters().HeaderExtensions {
-			numbers[e.URI] = uint8(e.ID)
-		}
-		extended := 0
-		for _, p := range v.received() {
-			ids := p.GetExtensionIDs()
-			if len(ids) == 0 {
-				continue
+	for name, uris := range map[string][]string{
+		"both": {delay, capture}, "other way round": {capture, delay}, "others": {"urn:example:other", capture}, "one": {delay}, "none": nil,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			v := watch(t, web, viewerOptions{extensions: uris})
+			waitFor(t, "40 pictures", func() bool { n, _ := v.pictures(); return n >= 40 })
+			numbers := make(map[string]uint8)
+			for _, e := range v.pc.GetReceivers()[0].GetParameters().HeaderExtensions {
+				numbers[e.URI] = uint8(e.ID)
 			}
-			extended++
-			want := 0
-			if slices.Contains(uris, delay) {
-				want++
-				if got := p.GetExtension(numbers[delay]); len(got) != 3 {
-					t.Errorf("%v: playout-delay is % x", uris, got)
+			extended := 0
+			for _, p := range v.received() {
+				ids := p.GetExtensionIDs()
+				if len(ids) == 0 {
+					continue
+				}
+				extended++
+				want := 0
+				if slices.Contains(uris, delay) {
+					want++
+					if got := p.GetExtension(numbers[delay]); len(got) != 3 {
+						t.Errorf("%v: playout-delay is % x", uris, got)
+					}
+				}
+				if slices.Contains(uris, capture) {
+					want++
+					got := p.GetExtension(numbers[capture])
+					if len(got) != 8 {
+						t.Fatalf("%v: abs-capture-time is % x", uris, got)
+					}
+					age := time.Since(time.Unix(int64(binary.BigEndian.Uint32(got))-2208988800, 0))
+					if age < 0 || age > 30*time.Second {
+						t.Errorf("captured %v ago", age)
+					}
+				}
+				if len(ids) != want {
+					t.Errorf("%v: extensions %v", uris, ids)
 				}
 			}
-			if slices.Contains(uris, capture) {
-				want++
-				got := p.GetExtension(numbers[capture])
-				if len(got) != 8 {
-					t.Fatalf("%v: abs-capture-time is % x", uris, got)
-				}
-				age := time.Since(time.Unix(int64(binary.BigEndian.Uint32(got))-2208988800, 0))
-				if age < 0 || age > 30*time.Second {
-					t.Errorf("captured %v ago", age)
-				}
+			if known := slices.ContainsFunc(uris, func(u string) bool { return u == delay || u == capture }); known != (extended > 0) {
+				t.Errorf("%v: %d packets have extensions", uris, extended)
 			}
-			if len(ids) != want {
-				t.Errorf("%v: extensions %v", uris, ids)
-			}
-		}
-		if known := slices.ContainsFunc(uris, func(u string) bool { return u == delay || u == capture }); known != (extended > 0) {
-			t.Errorf("%v: %d packets have extensions", uris, extended)
-		}
+		})
 	}
 }
 
 func TestClockChannel(t *testing.T) {
+	t.Parallel()
 	cam := newCamera()
 	_, web := startServer(t, cam, nil)
 	runCamera(t, cam, 5000, 60000, 30)
@@ -297,6 +306,7 @@ func TestClockChannel(t *testing.T) {
 }
 
 func TestICERestart(t *testing.T) {
+	t.Parallel()
 	cam := newCamera()
 	_, web := startServer(t, cam, nil)
 	runCamera(t, cam, 5000, 60000, 30)

@@ -87,6 +87,7 @@ func TestEndpointErrors(t *testing.T) {
 // TestEndpointManners holds what WHEP players ask before and after the POST;
 // that of MediaMTX wants OPTIONS with PATCH, an ETag, and 200 for DELETE.
 func TestEndpointManners(t *testing.T) {
+	t.Parallel() // it waits for a TURN server that is not there
 	s, web := startServer(t, newCamera(), func(p *lenscast.ServerParams) {
 		p.ICEServers = []lenscast.ICEServer{
 			{URL: "turn:127.0.0.1:9?transport=udp", Username: `a"b`, Credential: "secret"}, // nobody there
