@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -310,7 +311,16 @@ func TestICERestart(t *testing.T) {
 	cam := newCamera()
 	_, web := startServer(t, cam, nil)
 	runCamera(t, cam, 5000, 60000, 30)
-	v := watch(t, web, viewerOptions{})
+	for name, o := range map[string]viewerOptions{"video only": {}, "audio first": {audioFirst: true}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			restartICE(t, web, watch(t, web, o))
+		})
+	}
+}
+
+func restartICE(t *testing.T, web *httptest.Server, v *viewer) {
+	t.Helper()
 	waitFor(t, "10 pictures", func() bool { n, _ := v.pictures(); return n >= 10 })
 
 	offer, err := v.pc.CreateOffer(&webrtc.OfferOptions{ICERestart: true})
@@ -324,7 +334,7 @@ func TestICERestart(t *testing.T) {
 	<-gathered
 	var fragment []string
 	for line := range strings.Lines(v.pc.LocalDescription().SDP) {
-		for _, want := range []string{"a=ice-ufrag", "a=ice-pwd", "m=video", "a=mid", "a=candidate"} {
+		for _, want := range []string{"a=ice-ufrag", "a=ice-pwd", "m=", "a=mid", "a=candidate"} {
 			if strings.HasPrefix(line, want) {
 				fragment = append(fragment, line)
 			}
