@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"os"
@@ -12,17 +11,14 @@ import (
 	"regexp"
 	"runtime"
 	"strings"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
-
-	"github.com/pion/webrtc/v4"
 )
 
 // testAgent is a supervisor that runs in the test.
 type testAgent struct {
-	t      *testing.T
+	t      testing.TB
 	path   string // of its configuration
 	url    string
 	reload chan os.Signal
@@ -33,7 +29,7 @@ type testAgent struct {
 
 // startAgent runs the agent with a configuration. PORT in it stands for the
 // port of the viewer page.
-func startAgent(t *testing.T, text string) *testAgent {
+func startAgent(t testing.TB, text string) *testAgent {
 	t.Helper()
 	port, err := freePort()
 	if err != nil {
@@ -99,101 +95,6 @@ func (a *testAgent) end() time.Duration {
 		a.t.Errorf("the agent ended with: %v", err)
 	}
 	return time.Since(began)
-}
-
-// viewer is a WHEP client that counts packets.
-type viewer struct {
-	pc      *webrtc.PeerConnection
-	packets atomic.Uint64
-	closed  atomic.Bool
-}
-
-// watch plays a camera.
-func (a *testAgent) watch(camera, token string) *viewer {
-	a.t.Helper()
-	var engine webrtc.SettingEngine
-	engine.SetIncludeLoopbackCandidate(true)
-	pc, err := webrtc.NewAPI(webrtc.WithSettingEngine(engine), webrtc.WithMediaEngine(mediaEngine(a.t))).NewPeerConnection(webrtc.Configuration{})
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	a.t.Cleanup(func() { pc.Close() })
-	v := &viewer{pc: pc}
-	pc.OnConnectionStateChange(func(s webrtc.PeerConnectionState) {
-		if s >= webrtc.PeerConnectionStateDisconnected {
-			v.closed.Store(true)
-		}
-	})
-	pc.OnTrack(func(track *webrtc.TrackRemote, _ *webrtc.RTPReceiver) {
-		for {
-			if _, _, err := track.ReadRTP(); err != nil {
-				return
-			}
-			v.packets.Add(1)
-		}
-	})
-	if _, err := pc.AddTransceiverFromKind(webrtc.RTPCodecTypeVideo, webrtc.RTPTransceiverInit{Direction: webrtc.RTPTransceiverDirectionRecvonly}); err != nil {
-		a.t.Fatal(err)
-	}
-	offer, err := pc.CreateOffer(nil)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	gathered := webrtc.GatheringCompletePromise(pc)
-	if err := pc.SetLocalDescription(offer); err != nil {
-		a.t.Fatal(err)
-	}
-	<-gathered
-	req, err := http.NewRequestWithContext(a.t.Context(), http.MethodPost, a.url+"/whep/"+camera, strings.NewReader(pc.LocalDescription().SDP))
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	req.Header.Set("Content-Type", "application/sdp")
-	if token != "" {
-		req.Header.Set("Authorization", "Bearer "+token)
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	answer, err := io.ReadAll(resp.Body)
-	if err != nil || resp.StatusCode != http.StatusCreated {
-		a.t.Fatalf("POST /whep/%s: %s %s %v", camera, resp.Status, answer, err)
-	}
-	if err := pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeAnswer, SDP: string(answer)}); err != nil {
-		a.t.Fatal(err)
-	}
-	return v
-}
-
-func mediaEngine(t *testing.T) *webrtc.MediaEngine {
-	t.Helper()
-	m := &webrtc.MediaEngine{}
-	if err := m.RegisterDefaultCodecs(); err != nil {
-		t.Fatal(err)
-	}
-	return m
-}
-
-// awaitPackets waits until the viewer has received n more packets.
-func (v *viewer) awaitPackets(t *testing.T, n uint64) {
-	t.Helper()
-	until := v.packets.Load() + n
-	for deadline := time.Now().Add(20 * time.Second); v.packets.Load() < until; time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("the viewer got %d packets, want %d", v.packets.Load(), until)
-		}
-	}
-}
-
-func (v *viewer) awaitEnd(t *testing.T) {
-	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !v.closed.Load(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("the viewer's session goes on")
-		}
-	}
 }
 
 const (

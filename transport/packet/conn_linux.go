@@ -99,7 +99,7 @@ func (s *sender) sendOnce(c *Conn, b []byte, size int, to netip.AddrPort) error 
 	if err := c.raw.Write(s.call); err != nil {
 		return fmt.Errorf("send to %v: %w", to, err)
 	}
-	if s.err == unix.EAGAIN || s.err == unix.ENOBUFS {
+	if errors.Is(s.err, unix.EAGAIN) || errors.Is(s.err, unix.ENOBUFS) {
 		return ErrFull
 	}
 	if s.err != nil {
@@ -112,7 +112,7 @@ func (s *sender) sendOnce(c *Conn, b []byte, size int, to netip.AddrPort) error 
 func (s *sender) sendmsg(fd uintptr) bool {
 	for {
 		_, s.err = unix.SendmsgN(int(fd), s.payload, s.control, s.to, unix.MSG_DONTWAIT)
-		if s.err != unix.EINTR {
+		if !errors.Is(s.err, unix.EINTR) {
 			return true
 		}
 	}

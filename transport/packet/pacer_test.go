@@ -2,6 +2,7 @@ package packet_test
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -91,7 +92,7 @@ func TestWaitEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	clock.Next() // runs already
-	if err := packet.NewPacer(&clock).Wait(ctx); err != nil && err != context.Canceled {
+	if err := packet.NewPacer(&clock).Wait(ctx); err != nil && !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
 }

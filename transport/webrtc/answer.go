@@ -22,9 +22,10 @@ type answer struct {
 // what was meant: video of the chosen format, sent only.
 //
 // pion puts the candidates on the first section even when that one was
-// rejected, where browsers ignore them: an offer with audio first would never
-// connect. They are moved to the first accepted section, and those of the
-// second component, which rtcp-mux leaves without use, are left out.
+// rejected, where browsers ignore them: an offer with audio first, but without
+// Opus, would never connect. They are moved to the first accepted section, and
+// those of the second component, which rtcp-mux leaves without use, are left
+// out.
 func makeAnswer(text string, video codec) (*answer, error) {
 	var desc sdp.SessionDescription
 	if err := desc.UnmarshalString(text); err != nil {

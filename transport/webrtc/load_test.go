@@ -71,6 +71,7 @@ func stalledViewer(t *testing.T, scheme, host string) {
 }
 
 func TestStalledViewerHarmsNobody(t *testing.T) {
+	t.Parallel()
 	for _, scheme := range []string{"udp", "tcp"} {
 		t.Run(scheme, func(t *testing.T) {
 			t.Parallel()
@@ -93,8 +94,8 @@ func TestStalledViewerHarmsNobody(t *testing.T) {
 			t.Logf("given up after %v", time.Since(start).Round(time.Second/10))
 			waitFor(t, "300 pictures", func() bool { n, _ := viewers[0].pictures(); return n >= 300 })
 			for i, v := range viewers {
-				if n, holes := v.pictures(); holes != 0 || n < 200 {
-					t.Errorf("viewer %d got %d pictures, %d packets are missing", i, n, holes)
+				if n, missing := v.pictures(); missing != 0 || n < 200 {
+					t.Errorf("viewer %d got %d pictures, %d packets are missing", i, n, missing)
 				}
 			}
 			for _, st := range s.Sessions() {

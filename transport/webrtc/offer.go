@@ -197,6 +197,11 @@ func retransmitType(m *sdp.MediaDescription, fmtps map[string]string, of uint8) 
 // mediaEngine registers just what was chosen, so that the answer can hold
 // nothing else: with several formats pion falls back to the first offered one
 // when no profile matches exactly.
+//
+// Opus is there for offers that list audio before video. Audio is never sent,
+// but a first section that is rejected takes the transport of a max-bundle
+// offer with it: Chromium refuses the whole answer. Every browser has Opus
+// (RFC 7874 section 3); the payload type is that of the offer.
 func (o *offer) mediaEngine() (*webrtc.MediaEngine, error) {
 	m := &webrtc.MediaEngine{}
 	if err := m.RegisterCodec(webrtc.RTPCodecParameters{
@@ -218,6 +223,12 @@ func (o *offer) mediaEngine() (*webrtc.MediaEngine, error) {
 		}, webrtc.RTPCodecTypeVideo); err != nil {
 			return nil, fmt.Errorf("register RTX: %w", err)
 		}
+	}
+	if err := m.RegisterCodec(webrtc.RTPCodecParameters{
+		PayloadType:        111, // where the offer has no other number for it
+		RTPCodecCapability: webrtc.RTPCodecCapability{MimeType: webrtc.MimeTypeOpus, ClockRate: 48000, Channels: 2},
+	}, webrtc.RTPCodecTypeAudio); err != nil {
+		return nil, fmt.Errorf("register Opus: %w", err)
 	}
 	for _, uri := range []string{absCaptureTimeURI, playoutDelayURI} {
 		if err := m.RegisterHeaderExtension(webrtc.RTPHeaderExtensionCapability{URI: uri}, webrtc.RTPCodecTypeVideo); err != nil {

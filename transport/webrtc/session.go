@@ -23,7 +23,10 @@ const (
 	connectTimeout = 15 * time.Second
 
 	// gatherTimeout bounds the wait for STUN and TURN servers before the
-	// answer; host candidates are there at once.
+	// answer, which is the last word: a WHEP server can't trickle. Host
+	// candidates are there at once, but a relay may be the only way, and
+	// over TLS and a mobile network it takes 5 round trips of 0.1 to 0.2 s.
+	// So a server that is down costs every viewer this long.
 	gatherTimeout = 1500 * time.Millisecond
 
 	// reportInterval is the time between sender reports, and between header
@@ -142,6 +145,16 @@ func (s *session) negotiate(ctx context.Context) (*answer, error) {
 func (s *session) exchange(ctx context.Context, offerSDP string) (*answer, error) {
 	if err := s.pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeOffer, SDP: offerSDP}); err != nil {
 		return nil, fmt.Errorf("apply offer: %w", err)
+	}
+	// What is offered beside the video is accepted as inactive: told that
+	// something will be sent, a player may wait for it.
+	for _, t := range s.pc.GetTransceivers() {
+		if t.Sender() == s.sender {
+			continue
+		}
+		if err := t.Stop(); err != nil {
+			return nil, fmt.Errorf("make %s inactive: %w", t.Kind(), err)
+		}
 	}
 	gathered := webrtc.GatheringCompletePromise(s.pc)
 	local, err := s.pc.CreateAnswer(nil)

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -13,22 +14,10 @@ import (
 
 	"github.com/pion/rtcp"
 	"github.com/pion/rtp"
-	"github.com/pion/rtp/codecs"
 	"github.com/pion/webrtc/v4"
 
 	lenscast "github.com/lenscast/lenscast/transport/webrtc"
 )
-
-// runCamera runs a camera until the test ends.
-func runCamera(t *testing.T, cam *camera, size, keySize, gop int) {
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		cam.run(ctx, size, keySize, gop)
-	}()
-	t.Cleanup(func() { cancel(); <-done })
-}
 
 func TestViewerSeesPictures(t *testing.T) {
 	cam := newCamera()
@@ -46,8 +35,8 @@ func TestViewerSeesPictures(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			v := watch(t, web, c.options)
 			waitFor(t, "45 pictures", func() bool { n, _ := v.pictures(); return n >= 45 })
-			if _, holes := v.pictures(); holes != 0 {
-				t.Errorf("%d packets are missing", holes)
+			if _, missing := v.pictures(); missing != 0 {
+				t.Errorf("%d packets are missing", missing)
 			}
 			if typ := v.received()[0].Payload[0] & 0x1f; typ != 24 {
 				t.Errorf("the first payload is of type %d, want a STAP-A of the parameter sets", typ)
@@ -150,6 +139,7 @@ func TestKeyframeRequestsReachTheSource(t *testing.T) {
 }
 
 func TestLateViewerCatchesUp(t *testing.T) {
+	t.Parallel()
 	cam := newCamera()
 	_, web := startServer(t, cam, nil)
 	cam.publish(60000, true)
@@ -179,31 +169,31 @@ func TestLateViewerCatchesUp(t *testing.T) {
 	}
 }
 
+// By what the sender reports say, the viewer knows to the millisecond when
+// each picture was captured.
 func TestReportsTellCaptureTime(t *testing.T) {
+	t.Parallel()
 	cam := newCamera()
 	s, web := startServer(t, cam, nil)
-	runCamera(t, cam, 5000, 60000, 60)
 	v := watch(t, web, viewerOptions{})
-	newest := func() *rtcp.SenderReport {
+	waitFor(t, "the session", func() bool { return s.Sessions()[0].State == "waiting" })
+	cam.publish(5000, true) // alone, and so with a timestamp of its own
+	waitFor(t, "the first picture", func() bool { n, _ := v.pictures(); return n == 1 })
+	first := v.received()[0].Timestamp
+	runCamera(t, cam, 5000, 60000, 60)
+	reports := func() []*rtcp.SenderReport {
 		v.mu.Lock()
 		defer v.mu.Unlock()
-		if len(v.reports) < 2 {
-			return nil
-		}
-		return v.reports[len(v.reports)-1]
+		return slices.Clone(v.reports)
 	}
-	waitFor(t, "two sender reports", func() bool { return newest() != nil })
-	sr := newest()
-	// The picture that left last was captured just before it arrived.
-	v.mu.Lock()
-	at, last := v.at[len(v.at)-1], v.packets[len(v.packets)-1]
-	v.mu.Unlock()
-	const toUnix = 2208988800
-	ntp := time.Unix(int64(sr.NTPTime>>32)-toUnix, int64(sr.NTPTime&0xffffffff)*1e9>>32)
-	captured := ntp.Add(time.Duration(int32(last.Timestamp-sr.RTPTime)) * time.Second / 90000)
-	// Within what a ticker strays on a busy machine before it is reported anew.
-	if age := at.Sub(captured); age < -150*time.Millisecond || age > 500*time.Millisecond {
-		t.Errorf("by the report, the last picture was captured %v before it arrived", age)
+	waitFor(t, "three sender reports", func() bool { return len(reports()) >= 3 })
+	for _, sr := range reports() {
+		const toUnix = 2208988800
+		ntp := time.Unix(int64(sr.NTPTime>>32)-toUnix, int64(sr.NTPTime&0xffffffff)*1e9>>32)
+		captured := ntp.Add(time.Duration(int32(first-sr.RTPTime)) * time.Second / 90000)
+		if off := captured.Sub(cam.start); off.Abs() > time.Millisecond {
+			t.Errorf("by a report the first picture was captured %v off", off)
+		}
 	}
 	waitFor(t, "the round-trip time", func() bool { return s.Sessions()[0].RTT > 0 })
 	if rtt := s.Sessions()[0].RTT; rtt > time.Second {
@@ -213,54 +203,61 @@ func TestReportsTellCaptureTime(t *testing.T) {
 
 // Each viewer has its own numbers for header extensions.
 func TestExtensionsOfMixedViewers(t *testing.T) {
+	t.Parallel()
 	const delay = "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay"
 	const capture = "http://www.webrtc.org/experiments/rtp-hdrext/abs-capture-time"
 	cam := newCamera()
 	_, web := startServer(t, cam, nil)
 	runCamera(t, cam, 5000, 60000, 30)
-	for _, uris := range [][]string{{delay, capture}, {capture, delay}, {"urn:example:other", capture}, {delay}, nil} {
-		v := watch(t, web, viewerOptions{extensions: uris})
-		waitFor(t, "40 pictures", func() bool { n, _ := v.pictures(); return n >= 40 })
-		numbers := make(map[string]uint8)
-		for _, e := range v.pc.GetReceivers()[0].GetParameters().HeaderExtensions {
-			numbers[e.URI] = uint8(e.ID)
-		}
-		extended := 0
-		for _, p := range v.received() {
-			ids := p.GetExtensionIDs()
-			if len(ids) == 0 {
-				continue
+	for name, uris := range map[string][]string{
+		"both": {delay, capture}, "other way round": {capture, delay}, "others": {"urn:example:other", capture}, "one": {delay}, "none": nil,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			v := watch(t, web, viewerOptions{extensions: uris})
+			waitFor(t, "40 pictures", func() bool { n, _ := v.pictures(); return n >= 40 })
+			numbers := make(map[string]uint8)
+			for _, e := range v.pc.GetReceivers()[0].GetParameters().HeaderExtensions {
+				numbers[e.URI] = uint8(e.ID)
 			}
-			extended++
-			want := 0
-			if slices.Contains(uris, delay) {
-				want++
-				if got := p.GetExtension(numbers[delay]); len(got) != 3 {
-					t.Errorf("%v: playout-delay is % x", uris, got)
+			extended := 0
+			for _, p := range v.received() {
+				ids := p.GetExtensionIDs()
+				if len(ids) == 0 {
+					continue
+				}
+				extended++
+				want := 0
+				if slices.Contains(uris, delay) {
+					want++
+					if got := p.GetExtension(numbers[delay]); len(got) != 3 {
+						t.Errorf("%v: playout-delay is % x", uris, got)
+					}
+				}
+				if slices.Contains(uris, capture) {
+					want++
+					got := p.GetExtension(numbers[capture])
+					if len(got) != 8 {
+						t.Fatalf("%v: abs-capture-time is % x", uris, got)
+					}
+					age := time.Since(time.Unix(int64(binary.BigEndian.Uint32(got))-2208988800, 0))
+					if age < 0 || age > 30*time.Second {
+						t.Errorf("captured %v ago", age)
+					}
+				}
+				if len(ids) != want {
+					t.Errorf("%v: extensions %v", uris, ids)
 				}
 			}
-			if slices.Contains(uris, capture) {
-				want++
-				got := p.GetExtension(numbers[capture])
-				if len(got) != 8 {
-					t.Fatalf("%v: abs-capture-time is % x", uris, got)
-				}
-				age := time.Since(time.Unix(int64(binary.BigEndian.Uint32(got))-2208988800, 0))
-				if age < 0 || age > 30*time.Second {
-					t.Errorf("captured %v ago", age)
-				}
+			if known := slices.ContainsFunc(uris, func(u string) bool { return u == delay || u == capture }); known != (extended > 0) {
+				t.Errorf("%v: %d packets have extensions", uris, extended)
 			}
-			if len(ids) != want {
-				t.Errorf("%v: extensions %v", uris, ids)
-			}
-		}
-		if known := slices.ContainsFunc(uris, func(u string) bool { return u == delay || u == capture }); known != (extended > 0) {
-			t.Errorf("%v: %d packets have extensions", uris, extended)
-		}
+		})
 	}
 }
 
 func TestClockChannel(t *testing.T) {
+	t.Parallel()
 	cam := newCamera()
 	_, web := startServer(t, cam, nil)
 	runCamera(t, cam, 5000, 60000, 30)
@@ -310,10 +307,20 @@ func TestClockChannel(t *testing.T) {
 }
 
 func TestICERestart(t *testing.T) {
+	t.Parallel()
 	cam := newCamera()
 	_, web := startServer(t, cam, nil)
 	runCamera(t, cam, 5000, 60000, 30)
-	v := watch(t, web, viewerOptions{})
+	for name, o := range map[string]viewerOptions{"video only": {}, "audio first": {audioFirst: true}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			restartICE(t, web, watch(t, web, o))
+		})
+	}
+}
+
+func restartICE(t *testing.T, web *httptest.Server, v *viewer) {
+	t.Helper()
 	waitFor(t, "10 pictures", func() bool { n, _ := v.pictures(); return n >= 10 })
 
 	offer, err := v.pc.CreateOffer(&webrtc.OfferOptions{ICERestart: true})
@@ -327,7 +334,7 @@ func TestICERestart(t *testing.T) {
 	<-gathered
 	var fragment []string
 	for line := range strings.Lines(v.pc.LocalDescription().SDP) {
-		for _, want := range []string{"a=ice-ufrag", "a=ice-pwd", "m=video", "a=mid", "a=candidate"} {
+		for _, want := range []string{"a=ice-ufrag", "a=ice-pwd", "m=", "a=mid", "a=candidate"} {
 			if strings.HasPrefix(line, want) {
 				fragment = append(fragment, line)
 			}
@@ -399,49 +406,5 @@ func TestRunEndsSessions(t *testing.T) {
 	defer cam.mu.Unlock()
 	if n := len(cam.readers); n != 0 {
 		t.Errorf("%d readers are left open", n)
-	}
-}
-
-// What a viewer puts together again is, byte for byte, what the source gave.
-func TestPicturesArriveUnharmed(t *testing.T) {
-	const fps = 60
-	units := encode(t, 3, fps, 60, "1280x720")
-	cam := newCamera()
-	_, web := startServer(t, cam, nil)
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	go cam.loop(ctx, units, fps)
-	v := watch(t, web, viewerOptions{})
-	waitFor(t, "the whole recording", func() bool { n, _ := v.pictures(); return n > 2*len(units) })
-
-	var want [][]byte
-	for _, au := range units {
-		var picture []byte
-		for _, nalu := range au.NALUs {
-			if nalu[0]&0x1f != 9 { // delimiters mean nothing in RTP
-				picture = append(append(picture, 0, 0, 0, 1), nalu...)
-			}
-		}
-		want = append(want, picture)
-	}
-	var reader codecs.H264Packet
-	var picture []byte
-	n := -1 // the picture expected
-	for _, p := range v.received() {
-		part, err := reader.Unmarshal(p.Payload)
-		if err != nil {
-			t.Fatal(err)
-		}
-		picture = append(picture, part...)
-		if !p.Marker {
-			continue
-		}
-		if n < 0 {
-			n = slices.IndexFunc(want, func(w []byte) bool { return bytes.Equal(w, picture) })
-		}
-		if n < 0 || !bytes.Equal(picture, want[n%len(want)]) {
-			t.Fatalf("picture %d of %d bytes is not what was sent", n, len(picture))
-		}
-		n, picture = n+1, nil
 	}
 }

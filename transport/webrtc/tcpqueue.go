@@ -15,6 +15,9 @@ const (
 	// tcpStall is how long TCP may accept nothing before the viewer is gone.
 	tcpStall = 10 * time.Second
 
+	// tcpGoodbye is how long a closed connection may still send what waits.
+	tcpGoodbye = 300 * time.Millisecond
+
 	// tcpSendBuffer bounds what the kernel holds, which is latency.
 	tcpSendBuffer = 128 << 10
 )
@@ -30,10 +33,7 @@ func (l queueListener) Accept() (net.Conn, error) {
 		return nil, err
 	}
 	_ = tcp.SetWriteBuffer(tcpSendBuffer) // an error means more latency
-	c := &queueConn{TCPConn: tcp}
-	c.wake.L = &c.mu
-	go c.drain()
-	return c, nil
+	return newQueueConn(tcp), nil
 }
 
 // queueConn is a TCP connection on which Write never waits: it appends to a
@@ -41,11 +41,19 @@ func (l queueListener) Accept() (net.Conn, error) {
 // not fit is refused whole, so that the framing of RFC 4571 stays intact.
 type queueConn struct {
 	*net.TCPConn
+	drained chan struct{} // closed when nothing is sent any more
 
 	mu      sync.Mutex
 	wake    sync.Cond
 	waiting []byte
 	closed  bool
+}
+
+func newQueueConn(tcp *net.TCPConn) *queueConn {
+	c := &queueConn{TCPConn: tcp, drained: make(chan struct{})}
+	c.wake.L = &c.mu
+	go c.drain()
+	return c
 }
 
 func (c *queueConn) Write(p []byte) (int, error) {
@@ -64,34 +72,49 @@ func (c *queueConn) Write(p []byte) (int, error) {
 
 // drain sends what waits until the connection is closed or fails.
 func (c *queueConn) drain() {
+	defer close(c.drained)
 	var sending []byte
 	for {
-		c.mu.Lock()
-		for len(c.waiting) == 0 && !c.closed {
-			c.wake.Wait()
-		}
-		if len(c.waiting) == 0 {
-			c.mu.Unlock()
+		var ok bool
+		if sending, ok = c.take(sending); !ok {
 			return
 		}
-		sending, c.waiting = c.waiting, sending[:0]
-		c.mu.Unlock()
-
-		// A stalled peer must not hold this goroutine: closing the
-		// connection, here or by its owner, ends the write.
-		_ = c.SetWriteDeadline(time.Now().Add(tcpStall))
 		if _, err := c.TCPConn.Write(sending); err != nil {
-			_ = c.Close()
+			_ = c.TCPConn.Close() // its reader hears of it
 			return
 		}
 	}
 }
 
-// Close closes the connection at once; what waits is lost.
+// take waits for something to send, and swaps it for the buffer that was sent.
+// It returns false when there is nothing left of a closed connection.
+func (c *queueConn) take(sent []byte) (sending []byte, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for len(c.waiting) == 0 && !c.closed {
+		c.wake.Wait()
+	}
+	if len(c.waiting) == 0 {
+		return nil, false
+	}
+	sending, c.waiting = c.waiting, sent[:0]
+	if !c.closed {
+		_ = c.SetWriteDeadline(time.Now().Add(tcpStall))
+	}
+	return sending, true
+}
+
+// Close closes the connection as soon as what waits is sent, for at its end is
+// the alert of DTLS that tells the viewer so. A viewer that does not read
+// holds it up for no longer than tcpGoodbye.
 func (c *queueConn) Close() error {
 	c.mu.Lock()
-	c.closed, c.waiting = true, nil
-	c.wake.Signal()
+	if !c.closed {
+		c.closed = true
+		_ = c.SetWriteDeadline(time.Now().Add(tcpGoodbye))
+		c.wake.Signal()
+	}
 	c.mu.Unlock()
+	<-c.drained
 	return c.TCPConn.Close()
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/netip"
+	"os"
 	"strings"
 	"testing"
 
@@ -86,6 +87,7 @@ func TestEndpointErrors(t *testing.T) {
 // TestEndpointManners holds what WHEP players ask before and after the POST;
 // that of MediaMTX wants OPTIONS with PATCH, an ETag, and 200 for DELETE.
 func TestEndpointManners(t *testing.T) {
+	t.Parallel() // it waits for a TURN server that is not there
 	s, web := startServer(t, newCamera(), func(p *lenscast.ServerParams) {
 		p.ICEServers = []lenscast.ICEServer{
 			{URL: "turn:127.0.0.1:9?transport=udp", Username: `a"b`, Credential: "secret"}, // nobody there
@@ -157,6 +159,31 @@ func TestEndpointManners(t *testing.T) {
 	problemOf(t, request(t, web, "DELETE", location, "", "", nil), 404, "unknown-session")
 	if n := len(s.Sessions()); n != 0 {
 		t.Errorf("%d sessions are left", n)
+	}
+}
+
+// Audio is accepted, so that an offer which lists it first keeps its transport,
+// and inactive, so that nobody waits for it.
+func TestAudioIsAnsweredInactive(t *testing.T) {
+	_, web := startServer(t, newCamera(), nil)
+	offer, err := os.ReadFile("testdata/chromium-audio-first.sdp")
+	if err != nil {
+		t.Fatal(err)
+	}
+	post := request(t, web, "POST", "/whep/cam", "application/sdp", string(offer), nil)
+	answer := bodyOf(t, post)
+	session, media, _ := strings.Cut(answer, "m=audio")
+	audio, video, _ := strings.Cut(media, "m=video")
+	for part, wants := range map[string][]string{
+		session: {"a=group:BUNDLE 0 1"},
+		audio:   {" 9 UDP/TLS/RTP/SAVPF 111\r\n", "a=mid:0", "a=inactive", "a=rtcp-mux", "a=candidate:", "a=end-of-candidates"},
+		video:   {"a=mid:1", "a=sendonly"},
+	} {
+		for _, want := range wants {
+			if !strings.Contains(part, want) {
+				t.Errorf("no %q where it should be:\n%s", want, part)
+			}
+		}
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -43,7 +44,7 @@ type usage struct {
 }
 
 // run serves one engine until standard input is closed, answering questions.
-func (s *sender) run(ctx context.Context, in io.Reader, out io.Writer) error {
+func (s *sender) run(ctx context.Context, in io.Reader, out io.Writer) (failed error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var handler http.Handler
@@ -62,7 +63,10 @@ func (s *sender) run(ctx context.Context, in io.Reader, out io.Writer) error {
 		}
 		ended := make(chan error, 1)
 		go func() { ended <- server.Run(ctx) }()
-		defer func() { cancel(); <-ended }()
+		defer func() {
+			cancel()
+			failed = errors.Join(failed, <-ended)
+		}()
 		handler, publish = server, pictures.Publish
 	case "pion":
 		p, err := newPlainPion()
@@ -79,7 +83,7 @@ func (s *sender) run(ctx context.Context, in io.Reader, out io.Writer) error {
 	}
 	web := &http.Server{Handler: handler}
 	go web.Serve(listener) //nolint:errcheck // ends with Close
-	defer web.Close()
+	defer func() { _ = web.Close() }()
 	go s.generate(ctx, publish)
 
 	if s.profile != "" {
