@@ -1,0 +1,157 @@
+package udp
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/netip"
+	"time"
+
+	srt "github.com/datarhei/gosrt"
+
+	"github.com/lenscast/lenscast/transport/packet"
+)
+
+const (
+	// srtSilence ends a connection whose peer says nothing: it acknowledges
+	// every 10 ms while it gets something, and else keeps alive every second.
+	srtSilence = 2500 * time.Millisecond
+
+	// srtPatience is how long a listener may take to answer, and srtRepeat
+	// when it is asked again (draft-sharabayko-srt section 4.3).
+	srtPatience = 2 * time.Second
+	srtRepeat   = 250 * time.Millisecond
+
+	srtStatsInterval = time.Second
+)
+
+// srtConfig has the options of SRT that a destination sets.
+func srtConfig(d Destination) srt.Config {
+	c := srt.DefaultConfig()
+	c.Latency = d.Latency
+	c.Passphrase = string(d.secret)
+	c.PBKeylen = d.KeyLength
+	c.PayloadSize = uint32(d.PacketSize)
+	c.PeerIdleTimeout = srtSilence
+	c.StreamId = d.StreamID
+	c.IPTOS = d.DSCP << 2
+	c.IPTTL = d.TTL
+	return c
+}
+
+// runSRTCaller connects to an SRT listener and sends to it.
+func (p *Pusher) runSRTCaller(ctx context.Context) error {
+	d := p.p.Destination
+	ip, err := resolve(ctx, d.Host)
+	if err != nil {
+		return err
+	}
+	to := netip.AddrPortFrom(ip, d.Port)
+	rtt, err := knock(ctx, d, to)
+	if err != nil {
+		return err
+	}
+	conn, err := srtDial(d, to, rtt)
+	if err != nil {
+		return err
+	}
+	p.addReceiver()
+	return p.serveSRT(ctx, conn)
+}
+
+// serveSRT sends on a connection until it ends, and closes it.
+func (p *Pusher) serveSRT(ctx context.Context, conn srt.Conn) error {
+	reader := p.p.Open()
+	w := watchSRT(conn)
+	defer w.stop()
+
+	stats := make(chan struct{})
+	ctx, cancel := context.WithCancel(ctx)
+	go func() {
+		defer close(stats)
+		p.watchSRTStats(ctx, conn, reader)
+	}()
+	defer func() { cancel(); <-stats }()
+
+	f := p.newTSFlow(srtLink{conn})
+	err := f.run(ctx, reader, w.err)
+	if errors.Is(err, io.EOF) {
+		return errors.New("the connection was closed, or the receiver fell silent")
+	}
+	return err
+}
+
+// srtLink writes into a connection. The queue of gosrt holds 1024 datagrams
+// and closes the connection when it is full; the pacing of a flow keeps it
+// nearly empty, however large a picture is.
+type srtLink struct{ conn srt.Conn }
+
+func (l srtLink) write(b []byte) error {
+	_, err := l.conn.Write(b)
+	return err
+}
+
+func (l srtLink) flush() error { return nil }
+
+// srtWatcher waits for a connection to end.
+type srtWatcher struct {
+	err  chan error
+	conn srt.Conn
+	done chan struct{}
+}
+
+func watchSRT(conn srt.Conn) *srtWatcher {
+	w := &srtWatcher{err: make(chan error, 1), conn: conn, done: make(chan struct{})}
+	go func() {
+		defer close(w.done)
+		buf := make([]byte, srt.MAX_PAYLOAD_SIZE)
+		for {
+			if _, err := conn.Read(buf); err != nil {
+				w.err <- err
+				return
+			}
+		}
+	}()
+	return w
+}
+
+// stop closes the connection and waits for the goroutines. That of a caller
+// which reads the socket hands its last error to the next call of Read or
+// Write, and would wait for that call for ever.
+func (w *srtWatcher) stop() {
+	w.conn.Close()
+	<-w.done
+	for range 100 {
+		if _, err := w.conn.Read(nil); !errors.Is(err, io.EOF) {
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// watchSRTStats reports how the connection does until ctx ends.
+func (p *Pusher) watchSRTStats(ctx context.Context, conn srt.Conn, reader Reader) {
+	ticker := time.NewTicker(srtStatsInterval)
+	defer ticker.Stop()
+	var s srt.Statistics
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-ticker.C:
+			conn.Stats(&s)
+			f := packet.Feedback{
+				At:      now,
+				RTT:     time.Duration(s.Instantaneous.MsRTT * float64(time.Millisecond)),
+				Backlog: time.Duration(s.Instantaneous.MsSendBuf) * time.Millisecond,
+			}
+			if sent := s.Interval.PktSent; sent > 0 {
+				f.Loss = min(float64(s.Interval.PktSendLoss)/float64(sent), 1)
+			}
+			if s.Interval.PktSndDrop > 0 {
+				reader.RequestKeyframe() // what was given up has left a hole
+			}
+			p.setFeedback(f)
+		}
+	}
+}
