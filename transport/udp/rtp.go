@@ -215,7 +215,7 @@ func (p *Pusher) runRTP(ctx context.Context) error {
 		reader.Close()
 		return err
 	}
-	p.addReceiver()
+	p.changeReceivers(1)
 
 	ctx, cancel := context.WithCancel(ctx)
 	var ticker sync.WaitGroup

@@ -55,6 +55,7 @@ func (p *Pusher) runServer(ctx context.Context) error {
 		pusher: p, conn: conn, token: string(d.secret),
 		cookies: newCookies(time.Now()), clients: make(map[netip.AddrPort]*client),
 	}
+	p.changeReceivers(0)
 	ctx, cancel := context.WithCancel(ctx)
 	defer s.running.Wait()
 	defer cancel()
@@ -144,7 +145,7 @@ func (s *server) add(ctx context.Context, to netip.AddrPort, cookie string, now 
 	ctx, cancel := context.WithCancel(ctx)
 	c := &client{cookie: cookie, heard: now, cancel: cancel}
 	s.clients[to] = c
-	s.pusher.addReceiver()
+	s.pusher.changeReceivers(1)
 	s.pusher.p.Log.Info("client subscribed", "push", s.pusher.p.Destination.String(), "client", to)
 	s.running.Go(func() {
 		f := s.pusher.newTSFlow(&batchLink{conn: s.conn, to: to})
@@ -164,7 +165,7 @@ func (s *server) add(ctx context.Context, to netip.AddrPort, cookie string, now 
 func (s *server) remove(client netip.AddrPort) {
 	s.clients[client].cancel()
 	delete(s.clients, client)
-	s.pusher.removeReceiver()
+	s.pusher.changeReceivers(-1)
 }
 
 // expire removes the clients that have not been heard of, until ctx ends.

@@ -55,7 +55,7 @@ func (p *Pusher) runSRTCaller(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	p.addReceiver()
+	p.changeReceivers(1)
 	return p.serveSRT(ctx, conn)
 }
 

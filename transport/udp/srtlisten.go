@@ -26,6 +26,7 @@ func (p *Pusher) runSRTListener(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	p.changeReceivers(0)
 	var callers sync.WaitGroup
 	ctx, cancel := context.WithCancel(ctx)
 	defer callers.Wait()
@@ -44,10 +45,10 @@ func (p *Pusher) runSRTListener(ctx context.Context) error {
 			p.p.Log.Warn("caller refused", "push", p.p.Destination.String(), "caller", request.RemoteAddr().String(), "error", err)
 			continue
 		}
-		p.addReceiver()
+		p.changeReceivers(1)
 		p.p.Log.Info("caller connected", "push", p.p.Destination.String(), "caller", conn.RemoteAddr().String())
 		callers.Go(func() {
-			defer p.removeReceiver()
+			defer p.changeReceivers(-1)
 			if err := p.serveSRT(ctx, conn); ctx.Err() == nil {
 				p.p.Log.Info("caller gone", "push", p.p.Destination.String(), "caller", conn.RemoteAddr().String(), "reason", err)
 			}

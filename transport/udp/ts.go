@@ -58,7 +58,7 @@ func (p *Pusher) runTS(ctx context.Context) error {
 	if err := p.probe(ctx, conn, nullPacket(), failed.err); err != nil {
 		return err
 	}
-	p.addReceiver()
+	p.changeReceivers(1)
 	f := p.newTSFlow(&batchLink{conn: conn, to: to})
 	return p.noteRefusal(f.run(ctx, p.p.Open(), failed.err))
 }

@@ -75,14 +75,13 @@ func New(p Params) (*Pusher, error) {
 }
 
 // Run opens the destination and sends to it until ctx ends, which returns the
-// context's error, or until it fails. It calls receivers whenever the number
-// of receivers changes: a destination at one address has one as soon as it
-// takes pictures, those that listen have none or many.
+// context's error, or until it fails. It calls receivers whenever their number
+// changes: a destination at one address has one as soon as it takes pictures.
+// Those that listen have many or none, and report the none at the beginning.
 func (p *Pusher) Run(ctx context.Context, receivers func(n int)) error {
 	p.mu.Lock()
 	p.report = receivers
 	p.mu.Unlock()
-	defer p.setReceivers(func(int) int { return 0 })
 
 	var err error
 	switch d := p.p.Destination; {
@@ -97,6 +96,9 @@ func (p *Pusher) Run(ctx context.Context, receivers func(n int)) error {
 	default:
 		err = p.runTS(ctx)
 	}
+	p.mu.Lock()
+	p.receivers = 0
+	p.mu.Unlock()
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
@@ -129,19 +131,13 @@ func (p *Pusher) SDP() string {
 	return p.rtp.description()
 }
 
-// setReceivers changes the number of receivers.
-func (p *Pusher) setReceivers(change func(int) int) {
+// changeReceivers adds to the number of receivers; 0 reports it as it is.
+func (p *Pusher) changeReceivers(by int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	n := change(p.receivers)
-	if n != p.receivers {
-		p.receivers = n
-		p.report(n)
-	}
+	p.receivers += by
+	p.report(p.receivers)
 }
-
-func (p *Pusher) addReceiver()    { p.setReceivers(func(n int) int { return n + 1 }) }
-func (p *Pusher) removeReceiver() { p.setReceivers(func(n int) int { return n - 1 }) }
 
 func (p *Pusher) setFeedback(f packet.Feedback) {
 	p.mu.Lock()
@@ -152,7 +148,7 @@ func (p *Pusher) setFeedback(f packet.Feedback) {
 	}
 }
 
-// newFlow makes a flow of transport stream on a link.
+// newTSFlow makes a flow of transport stream on a link.
 func (p *Pusher) newTSFlow(l link) *flow {
 	return &flow{
 		cut:   newTSCutter(p.p.Destination.PacketSize),
