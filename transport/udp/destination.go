@@ -68,21 +68,8 @@ type Destination struct {
 	StreamID   string
 	MaxClients int
 
-	secret secret // passphrase or token
+	secret string // passphrase or token; String and GoString keep it from showing
 }
-
-// secret does not show when printed.
-type secret string
-
-func (s secret) String() string {
-	if s == "" {
-		return ""
-	}
-	return "redacted"
-}
-
-// GoString is String, for %#v.
-func (s secret) GoString() string { return s.String() }
 
 // ParseDestination reads a URL.
 func ParseDestination(s string) (Destination, error) {
@@ -179,7 +166,7 @@ func (d *Destination) set(name, value string) (err error) {
 	case "latency":
 		d.Latency, err = latency(value)
 	case "passphrase", "token":
-		d.secret = secret(value)
+		d.secret = value
 	case "pbkeylen":
 		if value != "16" && value != "24" && value != "32" {
 			return fmt.Errorf("pbkeylen is 16, 24 or 32, not %q", value)
@@ -240,7 +227,7 @@ func (d *Destination) checkSecret() error {
 			return fmt.Errorf("the passphrase has %d characters, it must have 10 to 79", n)
 		}
 	case Server:
-		if n < minToken || n > maxToken || strings.ContainsFunc(string(d.secret), notInToken) {
+		if n < minToken || n > maxToken || strings.ContainsFunc(d.secret, notInToken) {
 			return fmt.Errorf("the token must have %d to %d letters, digits or signs, and no spaces", minToken, maxToken)
 		}
 	default:
@@ -257,7 +244,7 @@ func (d *Destination) listens() bool { return d.Kind == Server || d.Kind == SRT 
 // WithSecret returns d with the passphrase (srt) or the token (udp-server),
 // for those who keep it in a file and not in the URL.
 func (d Destination) WithSecret(s string) (Destination, error) {
-	d.secret = secret(s)
+	d.secret = s
 	if err := d.checkSecret(); err != nil {
 		return Destination{}, fmt.Errorf("push %s: %w", d, err)
 	}
@@ -283,5 +270,8 @@ func loopback(host string) bool {
 
 // String returns the URL without its options, and so without secrets.
 func (d Destination) String() string { return string(d.Kind) + "://" + d.address() }
+
+// GoString is String, for %#v.
+func (d Destination) GoString() string { return d.String() }
 
 func (d Destination) address() string { return net.JoinHostPort(d.Host, strconv.Itoa(int(d.Port))) }

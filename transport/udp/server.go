@@ -52,7 +52,7 @@ func (p *Pusher) runServer(ctx context.Context) error {
 		return err
 	}
 	s := &server{
-		pusher: p, conn: conn, token: string(d.secret),
+		pusher: p, conn: conn, token: d.secret,
 		cookies: newCookies(time.Now()), clients: make(map[netip.AddrPort]*client),
 	}
 	p.changeReceivers(0)

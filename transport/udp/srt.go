@@ -29,7 +29,7 @@ const (
 func srtConfig(d Destination) srt.Config {
 	c := srt.DefaultConfig()
 	c.Latency = d.Latency
-	c.Passphrase = string(d.secret)
+	c.Passphrase = d.secret
 	c.PBKeylen = d.KeyLength
 	c.PayloadSize = uint32(d.PacketSize)
 	c.PeerIdleTimeout = srtSilence

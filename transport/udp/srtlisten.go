@@ -73,7 +73,7 @@ func (p *Pusher) accept(request srt.ConnRequest) (srt.Conn, error) {
 		return reject(srt.REJX_NOTFOUND, "it asks for another streamid")
 	case request.IsEncrypted() != (d.secret != ""):
 		return reject(srt.REJ_UNSECURE, "one side has a passphrase and the other has none")
-	case d.secret != "" && request.SetPassphrase(string(d.secret)) != nil:
+	case d.secret != "" && request.SetPassphrase(d.secret) != nil:
 		return reject(srt.REJ_BADSECRET, "its passphrase is wrong")
 	}
 	return request.Accept()
