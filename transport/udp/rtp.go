@@ -49,7 +49,7 @@ func newRTPStream(d Destination, name string, ssrc, random uint32) *rtpStream {
 }
 
 func (s *rtpStream) timestamp(pts time.Duration) uint32 {
-	return s.offset + uint32(int64(pts)*9/100_000) // 90 kHz
+	return s.offset + uint32((int64(pts)*9+50_000)/100_000) // 90 kHz, rounded
 }
 
 func (s *rtpStream) picture(d *datagrams, pic picture) {

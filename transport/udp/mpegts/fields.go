@@ -5,8 +5,8 @@ import "time"
 // ticks27 converts to the units of the program clock, 27 MHz.
 func ticks27(d time.Duration) int64 { return int64(d) * 27 / 1000 }
 
-// ticks90 converts to the units of presentation times, 90 kHz.
-func ticks90(d time.Duration) int64 { return int64(d) * 9 / 100_000 }
+// ticks90 converts to the units of presentation times, 90 kHz, rounded.
+func ticks90(d time.Duration) int64 { return (int64(d)*9 + 50_000) / 100_000 }
 
 // putPCR writes program_clock_reference (ISO/IEC 13818-1 section 2.4.3.5): 33
 // bits at 90 kHz, 6 reserved, 9 bits of the 300 steps between.
