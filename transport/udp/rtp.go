@@ -196,13 +196,15 @@ func (p *Pusher) runRTP(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	defer conn.Close()
+	if err := p.probe(conn, p.rtp.delimiter()); err != nil {
+		return err
+	}
 	control, _, err := dial(ctx, d, d.Port+1)
 	if err != nil {
-		conn.Close()
 		return err
 	}
 	p.rtp.setAddress(to.Addr())
-
 	reader := p.p.Open()
 	// Receivers that multiplex send reports to the port of RTP (RFC 5761).
 	received := func(b []byte) { p.receiveRTCP(b, reader) }
@@ -210,11 +212,6 @@ func (p *Pusher) runRTP(ctx context.Context) error {
 	defer media.stop()
 	reports := watch(control, received, true)
 	defer reports.stop()
-
-	if err := p.probe(ctx, conn, p.rtp.delimiter(), media.err); err != nil {
-		reader.Close()
-		return err
-	}
 	p.changeReceivers(1)
 
 	ctx, cancel := context.WithCancel(ctx)

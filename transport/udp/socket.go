@@ -150,7 +150,7 @@ const probeWait = 150 * time.Millisecond
 // probe sends one small datagram to where the last run was refused, and
 // returns the error when it still is. So trying again costs neither the
 // network nor the camera a keyframe.
-func (p *Pusher) probe(ctx context.Context, conn *packet.Conn, b []byte, failed <-chan error) error {
+func (p *Pusher) probe(conn *packet.Conn, b []byte) error {
 	p.mu.Lock()
 	refused := p.refused
 	p.mu.Unlock()
@@ -160,16 +160,13 @@ func (p *Pusher) probe(ctx context.Context, conn *packet.Conn, b []byte, failed 
 	if _, err := conn.Write(b); err != nil {
 		return err
 	}
-	timer := time.NewTimer(probeWait)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return p.noteRefusal(nil)
-	case err := <-failed:
+	if err := conn.SetReadDeadline(time.Now().Add(probeWait)); err != nil {
 		return err
-	case <-ctx.Done():
-		return ctx.Err()
 	}
+	if _, err := conn.Read(make([]byte, 1)); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+		return err
+	}
+	return conn.SetReadDeadline(time.Time{})
 }
 
 // noteRefusal remembers whether err says that nobody listens, and returns it.

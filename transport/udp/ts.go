@@ -52,12 +52,12 @@ func (p *Pusher) runTS(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	failed := watch(conn, nil, false)
-	defer failed.stop()
-
-	if err := p.probe(ctx, conn, nullPacket(), failed.err); err != nil {
+	defer conn.Close()
+	if err := p.probe(conn, nullPacket()); err != nil {
 		return err
 	}
+	failed := watch(conn, nil, false)
+	defer failed.stop()
 	p.changeReceivers(1)
 	f := p.newTSFlow(&batchLink{conn: conn, to: to})
 	return p.noteRefusal(f.run(ctx, p.p.Open(), failed.err))
