@@ -30,6 +30,7 @@ const (
 // timestamp of the picture captured then.
 type clockChannel struct {
 	channel atomic.Pointer[webrtc.DataChannel] // nil until it is open
+	synced  bool                               // the page was told once
 }
 
 type pingMessage struct {
@@ -68,15 +69,15 @@ func (c *clockChannel) attach(dc *webrtc.DataChannel) {
 	})
 }
 
-// sync tells the page when a picture was captured. It reports whether the
-// page could be told.
-func (c *clockChannel) sync(timestamp uint32, captured time.Time) bool {
+// sync tells the page when a picture was captured: when it is due, and as soon
+// as the channel is open. It is called by one goroutine.
+func (c *clockChannel) sync(timestamp uint32, captured time.Time, due bool) {
 	dc := c.channel.Load()
-	if dc == nil || captured.IsZero() {
-		return false
+	if dc == nil || captured.IsZero() || !due && c.synced {
+		return
 	}
 	send(dc, syncMessage{"sync", timestamp, unixMilliseconds(captured)})
-	return true
+	c.synced = true
 }
 
 // send sends a message unless the page has stopped reading.

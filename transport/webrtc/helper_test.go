@@ -288,12 +288,14 @@ type viewer struct {
 	etag     string
 	answer   string
 	posted   time.Time
+	clock    *webrtc.DataChannel
 
-	mu      sync.Mutex
-	packets []*rtp.Packet
-	at      []time.Time
-	reports []*rtcp.SenderReport
-	ssrc    webrtc.SSRC
+	mu       sync.Mutex
+	packets  []*rtp.Packet
+	at       []time.Time
+	reports  []*rtcp.SenderReport
+	messages []string
+	ssrc     webrtc.SSRC
 }
 
 // viewerOptions change how a viewer behaves.
@@ -340,6 +342,7 @@ func watch(t testing.TB, web *httptest.Server, o viewerOptions) *viewer {
 	}
 	e := webrtc.SettingEngine{}
 	e.SetIncludeLoopbackCandidate(true)
+	e.DisableSRTPReplayProtection(true) // to see what is resent without having been lost
 	if o.tcpOnly {
 		e.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeTCP4})
 	}
@@ -362,9 +365,16 @@ func watch(t testing.TB, web *httptest.Server, o viewerOptions) *viewer {
 		pc.OnTrack(v.read)
 	}
 	if o.data {
-		if _, err := pc.CreateDataChannel("clock", nil); err != nil {
+		dc, err := pc.CreateDataChannel("clock", nil)
+		if err != nil {
 			t.Fatal(err)
 		}
+		v.clock = dc
+		dc.OnMessage(func(m webrtc.DataChannelMessage) {
+			v.mu.Lock()
+			defer v.mu.Unlock()
+			v.messages = append(v.messages, string(m.Data))
+		})
 	}
 	v.post(t, web)
 	return v

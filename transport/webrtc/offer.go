@@ -38,7 +38,6 @@ func (e *syntaxError) Unwrap() error { return e.err }
 type offer struct {
 	sdp   string
 	video codec
-	data  bool // it has a section for data channels
 }
 
 // codec is the H.264 format chosen of those offered.
@@ -66,21 +65,16 @@ func parseOffer(text, profile string) (*offer, error) {
 				candidates++
 			}
 		}
-		switch m.MediaName.Media {
-		case "application":
-			o.data = true
-		case "video":
-			if haveVideo {
-				continue // only one picture is sent
-			}
-			haveVideo = true
-			if _, sends := m.Attribute(sdp.AttrKeySendOnly); sends {
-				return nil, errors.New("offer wants to send video; a player offers recvonly")
-			}
-			var err error
-			if o.video, err = chooseCodec(m, profile); err != nil {
-				return nil, err
-			}
+		if m.MediaName.Media != "video" || haveVideo { // one picture is sent
+			continue
+		}
+		haveVideo = true
+		if _, sends := m.Attribute(sdp.AttrKeySendOnly); sends {
+			return nil, errors.New("offer wants to send video; a player offers recvonly")
+		}
+		var err error
+		if o.video, err = chooseCodec(m, profile); err != nil {
+			return nil, err
 		}
 	}
 	if candidates > maxCandidates {

@@ -14,6 +14,7 @@ import (
 	"github.com/pion/rtcp"
 	"github.com/pion/webrtc/v4"
 
+	"github.com/lenscast/lenscast/capture/h264"
 	"github.com/lenscast/lenscast/transport/packet"
 )
 
@@ -69,7 +70,7 @@ type session struct {
 
 	cancel    context.CancelCauseFunc
 	done      chan struct{} // closed when everything of the session is gone
-	iceUp, up chan struct{} // closed when connected
+	iceUp, up event
 
 	signalling sync.Mutex // one PATCH at a time; guards the fields below
 	offer      *offer
@@ -103,7 +104,7 @@ func newSession(ctx context.Context, p sessionParams) (*session, error) {
 	s := &session{
 		id: rand.Text()[:8], secret: rand.Text(), camera: p.camera, since: time.Now(),
 		route: &route{ports: p.ports}, packets: p.packets, offer: p.offer, cancel: p.cancel,
-		done: make(chan struct{}), iceUp: make(chan struct{}), up: make(chan struct{}),
+		done: make(chan struct{}), iceUp: event{c: make(chan struct{})}, up: event{c: make(chan struct{})},
 		etag: newETag(),
 	}
 	s.log = p.log.With("camera", p.camera, "viewer", s.id)
@@ -164,27 +165,39 @@ func (s *session) exchange(ctx context.Context, offerSDP string) (*answer, error
 func (s *session) onICEState(state webrtc.ICEConnectionState) {
 	s.interrupted.Store(state == webrtc.ICEConnectionStateDisconnected)
 	if state == webrtc.ICEConnectionStateConnected {
-		closeOnce(s.iceUp)
+		s.iceUp.set()
 	}
 }
 
 func (s *session) onState(state webrtc.PeerConnectionState) {
 	switch state {
 	case webrtc.PeerConnectionStateConnected:
-		closeOnce(s.up)
+		s.up.set()
 	case webrtc.PeerConnectionStateFailed:
-		s.end(errViewerLost)
+		if s.up.isSet() {
+			s.end(errViewerLost)
+		} else {
+			s.end(errNeverConnected)
+		}
 	case webrtc.PeerConnectionStateClosed:
 		s.end(errViewerLeft)
 	}
 }
 
-// closeOnce closes a channel that only the calling goroutine closes.
-func closeOnce(c chan struct{}) {
+// event is something that happens once.
+type event struct {
+	once sync.Once
+	c    chan struct{} // closed when it has happened
+}
+
+func (e *event) set() { e.once.Do(func() { close(e.c) }) }
+
+func (e *event) isSet() bool {
 	select {
-	case <-c:
+	case <-e.c:
+		return true
 	default:
-		close(c)
+		return false
 	}
 }
 
@@ -210,15 +223,15 @@ func (s *session) run(ctx context.Context, open func() Reader) {
 func (s *session) play(ctx context.Context, open func() Reader) error {
 	timeout := time.NewTimer(connectTimeout)
 	defer timeout.Stop()
-	if err := s.await(ctx, s.iceUp, timeout.C); err != nil {
+	if err := await(ctx, s.iceUp.c, timeout.C); err != nil {
 		return err
 	}
 	// While DTLS shakes hands the camera may already make the IDR.
 	reader := open()
 	defer reader.Close()
 	s.reader.Store(&reader)
-	for _, c := range []chan struct{}{s.up, s.out.bound} {
-		if err := s.await(ctx, c, timeout.C); err != nil {
+	for _, c := range []chan struct{}{s.up.c, s.out.bound} {
+		if err := await(ctx, c, timeout.C); err != nil {
 			return err
 		}
 	}
@@ -235,7 +248,7 @@ func (s *session) play(ctx context.Context, open func() Reader) error {
 	return err
 }
 
-func (s *session) await(ctx context.Context, c <-chan struct{}, timeout <-chan time.Time) error {
+func await(ctx context.Context, c <-chan struct{}, timeout <-chan time.Time) error {
 	select {
 	case <-c:
 		return nil
@@ -249,43 +262,74 @@ func (s *session) await(ctx context.Context, c <-chan struct{}, timeout <-chan t
 // sendPictures sends until the reader, the connection or ctx ends.
 func (s *session) sendPictures(ctx context.Context, reader Reader) error {
 	playout := &playout{reader: reader}
-	needKey := false
-	var reported time.Time // when reportInterval began
-	var octets uint64      // sent until then
+	var congestion congestion
+	var reports reports
 	for {
 		au, show, err := playout.next(ctx)
 		if err != nil {
 			return fmt.Errorf("%w: %w", errCameraClosed, err)
 		}
-		if needKey = needKey && !au.Key; needKey {
+		now := time.Now()
+		admitted, ask := congestion.admit(au.Key, now)
+		if ask {
+			reader.RequestKeyframe()
+		}
+		if !admitted {
 			s.dropped.Add(1)
 			continue
 		}
-		now := time.Now()
-		due := playout.live && now.Sub(reported) >= reportInterval
+		report := playout.live && reports.due(now, au)
 		timestamp := s.out.timestamp(show)
-		if err := s.out.send(ctx, s.packets.Picture(au), timestamp, due || au.Key); err != nil {
+		if err := s.out.send(ctx, s.packets.Picture(au), timestamp, report || au.Key); err != nil {
 			return fmt.Errorf("%w: %w", errViewerLeft, err)
 		}
 		s.lastPicture.Store(now.UnixMilli())
-		if due {
+		if report {
 			if err := s.pc.WriteRTCP([]rtcp.Packet{s.out.senderReport(timestamp, au.Captured)}); err != nil {
 				return fmt.Errorf("%w: %w", errViewerLeft, err)
 			}
-			s.clock.sync(timestamp, au.Captured)
-			sent := s.out.octets.Load()
-			if !reported.IsZero() {
-				s.bitrate.Store(uint64(float64(sent-octets) * 8 / now.Sub(reported).Seconds()))
-			}
-			reported, octets = now, sent
+			s.bitrate.Store(reports.made(now, au, s.out.octets.Load()))
+		}
+		if playout.live {
+			s.clock.sync(timestamp, au.Captured, report)
 		}
 		if s.route.congested.Swap(false) {
 			// Part of a picture is lost on TCP, where nothing is asked
-			// for again: go on with the next IDR.
-			needKey = true
-			reader.RequestKeyframe()
+			// for again.
+			congestion.hit(now)
 		}
 	}
+}
+
+// reports decides when a viewer is told again which capture time belongs to
+// which RTP timestamp: every second, and when one has jumped against the
+// other.
+type reports struct {
+	last     time.Time     // of the last report, zero before the first
+	captured time.Time     // of its picture
+	pts      time.Duration // of its picture
+	octets   uint64        // sent until then
+}
+
+// mappingJump is more than the jitter of a capture clock.
+const mappingJump = 100 * time.Millisecond
+
+func (r *reports) due(now time.Time, au *h264.AccessUnit) bool {
+	if now.Sub(r.last) >= reportInterval {
+		return true
+	}
+	drift := au.Captured.Round(0).Sub(r.captured.Round(0)) - (au.PTS - r.pts)
+	return drift.Abs() > mappingJump
+}
+
+// made notes a report, and returns the bitrate since the one before.
+func (r *reports) made(now time.Time, au *h264.AccessUnit, octets uint64) uint64 {
+	var bitrate uint64
+	if !r.last.IsZero() {
+		bitrate = uint64(float64(octets-r.octets) * 8 / now.Sub(r.last).Seconds())
+	}
+	*r = reports{now, au.Captured, au.PTS, octets}
+	return bitrate
 }
 
 // readFeedback reads RTCP until the sender is stopped.

@@ -1,95 +1,15 @@
 package webrtc
 
 import (
-	"context"
 	"errors"
 	"fmt"
+	"net"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/pion/webrtc/v4"
 )
-
-// What a PATCH may fail with.
-var (
-	errNoMatch      = errors.New("If-Match is missing")
-	errStaleMatch   = errors.New("If-Match is stale")
-	errWrongSession = errors.New("its credentials are those of another ICE session")
-)
-
-// patch applies a fragment: trickled candidates, or an ICE restart, whose
-// answer and new ETag it returns. match is the If-Match header.
-func (s *session) patch(ctx context.Context, match string, f *fragment) (body, etag string, err error) {
-	s.signalling.Lock()
-	defer s.signalling.Unlock()
-	remote := s.remoteUfrag()
-	restart := f.ufrag != "" && f.ufrag != remote
-	switch match {
-	case "":
-		return "", "", errNoMatch
-	case "*", `"*"`:
-	case s.etag:
-		if restart {
-			// A client that mixes up sessions, or is late: a restart says "*".
-			return "", "", errWrongSession
-		}
-	default:
-		return "", "", errStaleMatch
-	}
-	if restart {
-		return s.restart(ctx, f)
-	}
-	for _, c := range f.candidates {
-		if err := s.addCandidate(c); err != nil {
-			return "", "", err
-		}
-	}
-	return "", "", nil
-}
-
-func (s *session) addCandidate(c candidate) error {
-	if len(s.trickled) == maxCandidates {
-		return fmt.Errorf("more than %d candidates", maxCandidates)
-	}
-	s.trickled = append(s.trickled, c.value)
-	init := webrtc.ICECandidateInit{Candidate: "candidate:" + c.value}
-	if c.mid != "" {
-		init.SDPMid = &c.mid
-	}
-	if err := s.pc.AddICECandidate(init); err != nil {
-		return fmt.Errorf("add candidate: %w", err)
-	}
-	return nil
-}
-
-// restart restarts ICE with the viewer's new credentials. Media goes on; if it
-// fails, the session stays as it is.
-func (s *session) restart(ctx context.Context, f *fragment) (body, etag string, err error) {
-	text, err := restartOffer(s.offer.sdp, f)
-	if err != nil {
-		return "", "", err
-	}
-	answer, err := s.exchange(ctx, text)
-	if err != nil {
-		return "", "", err
-	}
-	s.offer.sdp, s.answer, s.etag, s.trickled = text, answer, newETag(), nil
-	for _, c := range f.candidates {
-		if err := s.addCandidate(c); err != nil {
-			return "", "", err
-		}
-	}
-	return answer.fragment(), s.etag, nil
-}
-
-func (s *session) remoteUfrag() string {
-	for line := range strings.Lines(s.offer.sdp) {
-		if ufrag, ok := strings.CutPrefix(line, "a=ice-ufrag:"); ok {
-			return strings.TrimSpace(ufrag)
-		}
-	}
-	return ""
-}
 
 // status tells what is known of the viewer.
 func (s *session) status(now time.Time) SessionStatus {
@@ -104,7 +24,7 @@ func (s *session) status(now time.Time) SessionStatus {
 	}
 	if p := s.pair.Load(); p != nil {
 		st.Transport = p.Remote.Protocol.String()
-		st.Remote = remoteAddress(p)
+		st.Remote = hostPort(p.Remote)
 	}
 	if r := s.reader.Load(); r != nil {
 		if counter, ok := (*r).(interface{ Dropped() uint64 }); ok {
@@ -116,14 +36,8 @@ func (s *session) status(now time.Time) SessionStatus {
 
 func (s *session) state(now time.Time) string {
 	last := s.lastPicture.Load()
-	connected := false
-	select {
-	case <-s.up:
-		connected = true
-	default:
-	}
 	switch {
-	case !connected:
+	case !s.up.isSet():
 		return "connecting"
 	case s.interrupted.Load():
 		return "interrupted"
@@ -133,30 +47,27 @@ func (s *session) state(now time.Time) string {
 	return "live"
 }
 
-func remoteAddress(p *webrtc.ICECandidatePair) string {
-	return fmt.Sprintf("%s:%d", p.Remote.Address, p.Remote.Port)
+func hostPort(c *webrtc.ICECandidate) string {
+	return net.JoinHostPort(c.Address, strconv.Itoa(int(c.Port)))
 }
 
 func (s *session) logStart() {
-	var path, local string
+	var remote, local string
 	if p := s.pair.Load(); p != nil {
-		local = fmt.Sprintf("%s:%d", p.Local.Address, p.Local.Port)
-		path = remoteAddress(p)
+		local, remote = hostPort(p.Local), hostPort(p.Remote)
 	}
-	s.log.Info("viewer connected", "remote", path, "local", local, "transport", s.status(time.Now()).Transport,
+	s.log.Info("viewer connected", "remote", remote, "local", local, "transport", s.status(time.Now()).Transport,
 		"after", time.Since(s.since).Round(time.Millisecond))
 }
 
 // logEnd says why the session ended. When the viewer never connected, it says
 // what was tried: mostly a port is not open.
 func (s *session) logEnd(err error) {
-	select {
-	case <-s.up:
+	if s.up.isSet() {
 		st := s.status(time.Now())
 		s.log.Info("viewer gone", "reason", reason(err), "remote", st.Remote, "after", time.Since(s.since).Round(time.Second),
 			"packets", st.PacketsSent, "resent", st.PacketsResent, "dropped_pictures", st.DroppedPictures)
 		return
-	default:
 	}
 	if errors.Is(err, errStopping) || errors.Is(err, errViewerDeleted) {
 		s.log.Info("viewer gone before it connected", "reason", reason(err))
