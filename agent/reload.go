@@ -38,6 +38,11 @@ func (s *supervisor) reload(ctx context.Context) {
 			}
 		}
 	}
+	for _, name := range changes.Pushed {
+		if err := s.restartPushes(ctx, name, next); err != nil {
+			errs = append(errs, err)
+		}
+	}
 	if needsNewWebRTC(old, next) {
 		if err := s.restartWebRTC(ctx, old, next); err != nil {
 			errs = append(errs, err)
@@ -63,6 +68,21 @@ func (s *supervisor) reloaded(cfg *config.Config, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.cfg, s.problems = cfg, problems
+}
+
+// restartPushes replaces the pushes of a camera that goes on.
+func (s *supervisor) restartPushes(ctx context.Context, name string, next *config.Config) error {
+	running := s.cameras[name]
+	err := s.stopPushes(running)
+	for _, c := range next.Cameras {
+		if c.Name == name {
+			s.mu.Lock()
+			running.cfg = c
+			s.mu.Unlock()
+			err = errors.Join(err, s.startPushes(ctx, running, c.Pushes))
+		}
+	}
+	return err
 }
 
 // needsNewWebRTC reports whether the sessions have to end: because of their

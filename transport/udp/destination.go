@@ -251,8 +251,9 @@ func (d Destination) WithSecret(s string) (Destination, error) {
 	return d, nil
 }
 
-// checkExposure refuses to serve the whole network without a secret.
-func (d *Destination) checkExposure() error {
+// CheckExposure returns an error for a destination that would serve the whole
+// network without a secret.
+func (d Destination) CheckExposure() error {
 	if !d.listens() || d.secret != "" || loopback(d.Host) {
 		return nil
 	}

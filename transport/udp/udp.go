@@ -61,7 +61,7 @@ func New(p Params) (*Pusher, error) {
 	if p.Destination.Kind == "" || p.Open == nil || p.Clock == nil {
 		return nil, errors.New("push: destination, reader and clock are needed")
 	}
-	if err := p.Destination.checkExposure(); err != nil {
+	if err := p.Destination.CheckExposure(); err != nil {
 		return nil, err
 	}
 	if p.Log == nil {
