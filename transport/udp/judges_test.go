@@ -139,3 +139,60 @@ cat <&3
 	}
 	ffmpegDecodes(t, "-f", "mpegts", "-i", path)
 }
+
+// gstreamerDecodes has GStreamer decode what a source element gives.
+func gstreamerDecodes(t *testing.T, source string) {
+	t.Helper()
+	pipeline := source + fmt.Sprintf(" ! h264parse ! decodebin ! fakesink num-buffers=%d sync=false", judgedFrames)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, "gst-launch-1.0", append([]string{"-q"}, strings.Fields(pipeline)...)...).CombinedOutput()
+	if err != nil {
+		t.Errorf("gst-launch-1.0 %s: %v: %s", pipeline, err, out)
+	}
+}
+
+func TestGStreamerReceives(t *testing.T) {
+	clip.NeedTool(t, "gst-launch-1.0")
+	pictures := newCamera(judgeClip(t))
+	for _, tt := range []struct{ push, source string }{
+		{"udp://127.0.0.1:%d", "udpsrc port=%d ! tsdemux"},
+		{"udp://239.255.77.7:%d?interface=lo", "udpsrc address=239.255.77.7 multicast-iface=lo port=%d ! tsdemux"},
+		{"rtp://127.0.0.1:%d", "udpsrc port=%d caps=application/x-rtp,media=video,clock-rate=90000,encoding-name=H264,payload=96 ! rtpjitterbuffer ! rtph264depay"},
+		{"srt://127.0.0.1:%d?passphrase=correct-horse-battery", "srtsrc uri=srt://:%d?mode=listener passphrase=correct-horse-battery pbkeylen=16 ! tsdemux"},
+	} {
+		port := freePort(t)
+		start(t, newPusher(t, fmt.Sprintf(tt.push, port), pictures))
+		gstreamerDecodes(t, fmt.Sprintf(tt.source, port))
+	}
+}
+
+// TestVLCReceives has VLC receive, demultiplex and write a stream, and ffmpeg
+// decode what VLC wrote. VLC in Debian has neither SRT nor RTP.
+func TestVLCReceives(t *testing.T) {
+	clip.NeedTool(t, "cvlc")
+	port := freePort(t)
+	start(t, newPusher(t, fmt.Sprintf("udp://127.0.0.1:%d", port), newCamera(judgeClip(t))))
+	dir, err := os.MkdirTemp("", "vlc") // not t.TempDir, into which only its owner gets
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	path := filepath.Join(dir, "vlc.ts")
+	args := []string{
+		"cvlc", "--quiet", "--run-time=4", "--sout", "#std{access=file,mux=ts,dst=" + path + "}",
+		fmt.Sprintf("udp://@127.0.0.1:%d", port), "vlc://quit",
+	}
+	if os.Geteuid() == 0 { // VLC refuses to run as root
+		if err := os.Chmod(dir, 0o777); err != nil {
+			t.Fatal(err)
+		}
+		args = append([]string{"runuser", "-u", "nobody", "--"}, args...)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	if out, err := exec.CommandContext(ctx, args[0], args[1:]...).CombinedOutput(); err != nil {
+		t.Fatalf("vlc: %v: %s", err, out)
+	}
+	ffmpegDecodes(t, "-f", "mpegts", "-i", path)
+}
