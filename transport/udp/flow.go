@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/lenscast/lenscast/capture/h264"
 	"github.com/lenscast/lenscast/transport/packet"
 )
 
@@ -56,65 +58,104 @@ type flow struct {
 	pacer *packet.Pacer
 	count *counters
 
+	mu        sync.Mutex // guards what follows, cut and link: idle is a timer's
 	datagrams datagrams
 	paced     packet.Picture // what the pacer is told of
 	needKey   bool           // drop everything up to the next IDR
+	last      time.Time      // when something was sent
+	timer     *time.Timer    // until idle, nil without
+	ended     bool
 }
 
-// run sends what r delivers until ctx ends, r or the link fails, or an error
-// comes from failed. It closes r.
-func (f *flow) run(ctx context.Context, r Reader, failed <-chan error) error {
-	pump := startPump(ctx, r)
-	defer pump.stop()
-
-	var idle <-chan time.Time
-	var timer *time.Timer
-	if f.idle > 0 {
-		timer = time.NewTimer(f.idle)
-		defer timer.Stop()
-		idle = timer.C
+// run sends what r delivers until ctx ends, or r or the link fails. It closes
+// r. The error is the cause of the context's end, if that was it.
+func (f *flow) run(ctx context.Context, r Reader) error {
+	defer r.Close()
+	defer f.end()
+	pictures, err := catchUp(ctx, r)
+	for err == nil {
+		for _, pic := range pictures {
+			if err = f.sendPicture(ctx, pic, r); err != nil {
+				break
+			}
+		}
+		var au *h264.AccessUnit
+		if err == nil {
+			au, err = r.Next(ctx)
+		}
+		if err == nil {
+			pictures = append(pictures[:0], picture{au, au.PTS})
+		}
 	}
-	last := time.Now() // when something was sent
-	for {
-		f.datagrams.reset()
-		select {
-		case pic := <-pump.pictures:
-			if f.needKey && !pic.Key {
-				f.count.dropped.Add(1)
-				continue
-			}
-			f.needKey = false
-			f.cut.picture(&f.datagrams, pic)
-			f.paced = packet.Picture{AccessUnit: pic.AccessUnit, Size: len(f.datagrams.buf)}
-			f.pacer.Begin(&f.paced)
-			last = time.Now()
-			err := f.send(ctx)
-			switch {
-			case errors.Is(err, packet.ErrFull):
-				// A picture with a hole spoils all that follow it.
-				f.needKey = true
-				f.count.dropped.Add(1)
-				r.RequestKeyframe()
-			case err != nil:
-				return err
-			default:
-				f.count.pictures.Add(1)
-				f.count.last.Store(time.Now().UnixNano())
-			}
-		case now := <-idle:
-			f.cut.idle(&f.datagrams, now.Sub(last))
-			last = now
-			if err := f.send(ctx); err != nil && !errors.Is(err, packet.ErrFull) {
-				return err
-			}
-		case err := <-failed:
-			return err
-		case err := <-pump.failed:
-			return err
-		}
-		if timer != nil {
-			timer.Reset(f.idle - time.Since(last))
-		}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return err
+}
+
+func (f *flow) sendPicture(ctx context.Context, pic picture, r Reader) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.needKey && !pic.Key {
+		f.count.dropped.Add(1)
+		return nil
+	}
+	f.needKey = false
+	f.datagrams.reset()
+	f.cut.picture(&f.datagrams, pic)
+	f.paced = packet.Picture{AccessUnit: pic.AccessUnit, Size: len(f.datagrams.buf)}
+	f.pacer.Begin(&f.paced)
+	f.last = time.Now()
+	err := f.send(ctx)
+	f.restartTimer()
+	switch {
+	case errors.Is(err, packet.ErrFull):
+		// A picture with a hole spoils all that follow it.
+		f.needKey = true
+		f.count.dropped.Add(1)
+		r.RequestKeyframe()
+		return nil
+	case err == nil:
+		f.count.pictures.Add(1)
+		f.count.last.Store(time.Now().UnixNano())
+	}
+	return err
+}
+
+// restartTimer makes sendIdle come when nothing else is sent before.
+func (f *flow) restartTimer() {
+	switch wait := f.idle - time.Since(f.last); {
+	case f.idle == 0:
+	case f.timer == nil:
+		f.timer = time.AfterFunc(wait, f.sendIdle)
+	default:
+		f.timer.Reset(wait)
+	}
+}
+
+// sendIdle is called by the timer.
+func (f *flow) sendIdle() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	elapsed := time.Since(f.last)
+	if f.ended || elapsed < f.idle {
+		return // a picture came first
+	}
+	f.last = f.last.Add(elapsed)
+	f.datagrams.reset()
+	f.cut.idle(&f.datagrams, elapsed)
+	// An error here will be one of the next picture, too.
+	_ = f.send(context.Background())
+	f.restartTimer()
+}
+
+// end makes sure that nothing is sent any more.
+func (f *flow) end() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.ended = true
+	if f.timer != nil {
+		f.timer.Stop()
 	}
 }
 

@@ -91,7 +91,7 @@ func testFlow(l *recordingLink) (*flow, *plainCutter) {
 func runFlow(ctx context.Context, f *flow, r Reader) (stop func() error) {
 	ctx, cancel := context.WithCancel(ctx)
 	done := make(chan error, 1)
-	go func() { done <- f.run(ctx, r, nil) }()
+	go func() { done <- f.run(ctx, r) }()
 	return func() error { cancel(); return <-done }
 }
 

@@ -206,25 +206,25 @@ func (p *Pusher) runRTP(ctx context.Context) error {
 	}
 	p.rtp.setAddress(to.Addr())
 	reader := p.p.Open()
-	// Receivers that multiplex send reports to the port of RTP (RFC 5761).
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	// Receivers that multiplex send reports to the port of RTP (RFC 5761); many
+	// others do not listen for RTCP at all, which is no fault.
 	received := func(b []byte) { p.receiveRTCP(b, reader) }
-	media := watch(conn, received, false)
-	defer media.stop()
-	reports := watch(control, received, true)
-	defer reports.stop()
+	defer watch(conn, received, cancel)()
+	defer watch(control, received, func(error) {})()
 	p.changeReceivers(1)
 
-	ctx, cancel := context.WithCancel(ctx)
-	var ticker sync.WaitGroup
-	ticker.Go(func() { p.reportRTP(ctx, control) })
-	defer ticker.Wait()
-	defer cancel()
-
+	var reports sync.WaitGroup
+	reports.Go(func() { p.reportRTP(ctx, control) })
 	f := &flow{
 		cut:   p.rtp,
 		link:  &batchLink{conn: conn, to: to},
 		pacer: packet.NewPacer(p.p.Clock),
 		count: &p.count,
 	}
-	return p.noteRefusal(f.run(ctx, reader, media.err))
+	err = p.noteRefusal(f.run(ctx, reader))
+	cancel(nil)
+	reports.Wait()
+	return err
 }

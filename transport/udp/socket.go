@@ -107,41 +107,31 @@ func setOptions(c *net.UDPConn, d Destination, ip netip.Addr) error {
 	return nil
 }
 
-// watcher reads a connected socket: nothing may ever come, but an error says
-// that the other end is not there.
-type watcher struct {
-	err  chan error // holds the error that ended reading
-	conn *packet.Conn
-	done sync.WaitGroup
-}
-
-// watch hands what arrives to received, which may be nil. On the port of RTCP
-// many receivers do not listen: there a refusal means nothing.
-func watch(conn *packet.Conn, received func([]byte), mayRefuse bool) *watcher {
-	w := &watcher{err: make(chan error, 1), conn: conn}
-	w.done.Go(func() {
+// watch reads a connected socket until it is closed: nothing may ever come, but
+// an error says that the other end is not there, and is told to failed. What
+// arrives is handed to received, which may be nil. Stop closes the socket and
+// waits for the end.
+func watch(conn *packet.Conn, received func([]byte), failed func(error)) (stop func()) {
+	var done sync.WaitGroup
+	done.Go(func() {
 		buf := make([]byte, 1500)
 		for {
 			n, err := conn.Read(buf)
-			if mayRefuse && errors.Is(err, syscall.ECONNREFUSED) {
-				continue
-			}
-			if err != nil {
-				w.err <- err
+			switch {
+			case errors.Is(err, syscall.ECONNREFUSED):
+				failed(err) // it may get better, where a refusal is no fault
+			case err != nil:
+				failed(err)
 				return
-			}
-			if received != nil {
+			case received != nil:
 				received(buf[:n])
 			}
 		}
 	})
-	return w
-}
-
-// stop closes the socket and waits for the goroutine.
-func (w *watcher) stop() {
-	w.conn.Close()
-	w.done.Wait()
+	return func() {
+		conn.Close()
+		done.Wait()
+	}
 }
 
 // probeWait is how long a refusal may take to come back.

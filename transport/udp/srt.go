@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/netip"
+	"sync"
 	"time"
 
 	srt "github.com/datarhei/gosrt"
@@ -61,20 +62,16 @@ func (p *Pusher) runSRTCaller(ctx context.Context) error {
 
 // serveSRT sends on a connection until it ends, and closes it.
 func (p *Pusher) serveSRT(ctx context.Context, conn srt.Conn) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer watchSRT(conn, cancel)()
+
 	reader := p.p.Open()
-	w := watchSRT(conn)
-	defer w.stop()
-
-	stats := make(chan struct{})
-	ctx, cancel := context.WithCancel(ctx)
-	go func() {
-		defer close(stats)
-		p.watchSRTStats(ctx, conn, reader)
-	}()
-	defer func() { cancel(); <-stats }()
-
-	f := p.newTSFlow(srtLink{conn})
-	err := f.run(ctx, reader, w.err)
+	var stats sync.WaitGroup
+	stats.Go(func() { p.watchSRTStats(ctx, conn, reader) })
+	err := p.newTSFlow(srtLink{conn}).run(ctx, reader)
+	cancel(nil)
+	stats.Wait()
 	if errors.Is(err, io.EOF) {
 		return errors.New("the connection was closed, or the receiver fell silent")
 	}
@@ -93,39 +90,30 @@ func (l srtLink) write(b []byte) error {
 
 func (l srtLink) flush() error { return nil }
 
-// srtWatcher waits for a connection to end.
-type srtWatcher struct {
-	err  chan error
-	conn srt.Conn
-	done chan struct{}
-}
-
-func watchSRT(conn srt.Conn) *srtWatcher {
-	w := &srtWatcher{err: make(chan error, 1), conn: conn, done: make(chan struct{})}
-	go func() {
-		defer close(w.done)
+// watchSRT waits for a connection to end, which is told to failed. Stop closes
+// the connection and waits for its goroutines. The one of a caller that reads
+// the socket hands its last error to the next call of Read or Write, and would
+// wait for that call for ever.
+func watchSRT(conn srt.Conn, failed func(error)) (stop func()) {
+	var done sync.WaitGroup
+	done.Go(func() {
 		buf := make([]byte, srt.MAX_PAYLOAD_SIZE)
 		for {
 			if _, err := conn.Read(buf); err != nil {
-				w.err <- err
+				failed(err)
 				return
 			}
 		}
-	}()
-	return w
-}
-
-// stop closes the connection and waits for the goroutines. That of a caller
-// which reads the socket hands its last error to the next call of Read or
-// Write, and would wait for that call for ever.
-func (w *srtWatcher) stop() {
-	w.conn.Close()
-	<-w.done
-	for range 100 {
-		if _, err := w.conn.Read(nil); !errors.Is(err, io.EOF) {
-			return
+	})
+	return func() {
+		conn.Close()
+		done.Wait()
+		for range 100 {
+			if _, err := conn.Read(nil); !errors.Is(err, io.EOF) {
+				return
+			}
+			time.Sleep(time.Millisecond)
 		}
-		time.Sleep(time.Millisecond)
 	}
 }
 

@@ -55,16 +55,13 @@ func knock(ctx context.Context, d Destination, to netip.AddrPort) (time.Duration
 		return 0, err
 	}
 	answered := make(chan struct{}, 1)
-	w := watch(conn, func(b []byte) {
+	failed := make(chan error, 1)
+	defer watch(conn, func(b []byte) {
 		p, err := srtpacket.NewPacketFromData(net.UDPAddrFromAddrPort(to), b)
 		if err == nil && p.Header().IsControlPacket && p.Header().ControlType == srtpacket.CTRLTYPE_HANDSHAKE {
-			select {
-			case answered <- struct{}{}:
-			default:
-			}
+			trySend(answered, struct{}{})
 		}
-	}, false)
-	defer w.stop()
+	}, func(err error) { trySend(failed, err) })()
 
 	request, err := induction(to)
 	if err != nil {
@@ -83,13 +80,21 @@ func knock(ctx context.Context, d Destination, to netip.AddrPort) (time.Duration
 		case <-answered:
 			return time.Since(start), nil
 		case <-repeat.C:
-		case err := <-w.err:
+		case err := <-failed:
 			return 0, err
 		case <-patience.C:
 			return 0, errors.New("no answer: check address and port, and whether a firewall lets UDP through")
 		case <-ctx.Done():
 			return 0, ctx.Err()
 		}
+	}
+}
+
+// trySend puts v into a channel that has room.
+func trySend[T any](c chan<- T, v T) {
+	select {
+	case c <- v:
+	default:
 	}
 }
 

@@ -56,9 +56,10 @@ func (p *Pusher) runTS(ctx context.Context) error {
 	if err := p.probe(conn, nullPacket()); err != nil {
 		return err
 	}
-	failed := watch(conn, nil, false)
-	defer failed.stop()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer watch(conn, nil, cancel)()
 	p.changeReceivers(1)
 	f := p.newTSFlow(&batchLink{conn: conn, to: to})
-	return p.noteRefusal(f.run(ctx, p.p.Open(), failed.err))
+	return p.noteRefusal(f.run(ctx, p.p.Open()))
 }
