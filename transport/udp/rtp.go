@@ -157,7 +157,7 @@ func replaceFile(path, content string) error {
 	if err != nil {
 		return fmt.Errorf("write session description: %w", err)
 	}
-	defer os.Remove(f.Name()) // is there only after a failure
+	defer func() { _ = os.Remove(f.Name()) }() // is there only after a failure
 	_, err = f.WriteString(content)
 	if err == nil {
 		err = f.Chmod(0o644)

@@ -105,7 +105,7 @@ func induction(to netip.AddrPort) ([]byte, error) {
 	defer p.Decommission()
 	p.Header().IsControlPacket = true
 	p.Header().ControlType = srtpacket.CTRLTYPE_HANDSHAKE
-	p.MarshalCIF(&srtpacket.CIFHandshake{
+	err := p.MarshalCIF(&srtpacket.CIFHandshake{
 		IsRequest:                   true,
 		Version:                     4, // of the protocol UDT that SRT grew from
 		ExtensionField:              2, // datagrams
@@ -116,7 +116,10 @@ func induction(to netip.AddrPort) ([]byte, error) {
 		SRTSocketId:                 1,
 	})
 	var b bytes.Buffer
-	if err := p.Marshal(&b); err != nil {
+	if err == nil {
+		err = p.Marshal(&b)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("make handshake: %w", err)
 	}
 	return b.Bytes(), nil

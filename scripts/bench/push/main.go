@@ -39,6 +39,6 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }()
 	return compare(ctx, out, dir, time.Duration(*seconds)*time.Second)
 }
