@@ -106,7 +106,7 @@ func watchSRT(conn srt.Conn, failed func(error)) (stop func()) {
 		}
 	})
 	return func() {
-		conn.Close()
+		_ = conn.Close() // always nil
 		done.Wait()
 		for range 100 {
 			if _, err := conn.Read(nil); !errors.Is(err, io.EOF) {
