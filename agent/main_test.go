@@ -69,6 +69,7 @@ func await(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Fatalf("%s never matched %s: %s", url, args[1], last)
 }
 
+// get returns the status line and the body.
 func get(url string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
@@ -82,7 +83,7 @@ func get(url string) (string, error) {
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
-	return string(body), err
+	return resp.Status + "\n" + string(body), err
 }
 
 // reload sends SIGHUP to the command in the background.

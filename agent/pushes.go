@@ -67,7 +67,7 @@ func (s *supervisor) startPushes(ctx context.Context, c *runningCamera, pushes [
 }
 
 // stopPushes ends all pushes of a camera.
-func (s *supervisor) stopPushes(c *runningCamera) error {
+func (s *supervisor) stopPushes(ctx context.Context, c *runningCamera) error {
 	s.mu.Lock()
 	pushes := c.pushes
 	c.pushes = nil
@@ -77,7 +77,7 @@ func (s *supervisor) stopPushes(c *runningCamera) error {
 	}
 	var errs []error
 	for _, p := range pushes {
-		errs = append(errs, stopForRestart(p.part))
+		errs = append(errs, stopForRestart(ctx, p.part))
 	}
 	return errors.Join(errs...)
 }

@@ -154,6 +154,7 @@ func TestErrorsOfTheSourceAreStates(t *testing.T) {
 		{capture.ErrUnsupported, camera.Unsupported},
 		{capture.ErrGone, camera.Unplugged},
 		{capture.ErrAsleep, camera.Asleep},
+		{h264.ErrWaiting, camera.Opening},
 		{errors.New("permission denied"), camera.Failed},
 	} {
 		t.Run(string(tt.state), func(t *testing.T) {
@@ -358,22 +359,34 @@ func TestKeyframeWishesReachTheSource(t *testing.T) {
 	})
 }
 
-func TestStreamForgetsASourceThatEnded(t *testing.T) {
-	src := &script{runs: []func(context.Context, capture.Sink) error{
-		func(_ context.Context, sink capture.Sink) error {
-			deliver(sink, 0, time.Second)
-			return capture.ErrGone
+func TestStreamForgetsASourceThatIsNotLive(t *testing.T) {
+	for name, then := range map[string]func(context.Context, capture.Sink) error{
+		"ended": func(context.Context, capture.Sink) error { return capture.ErrGone },
+		"quiet": wait,
+		"trouble": func(ctx context.Context, sink capture.Sink) error {
+			sink.Trouble(capture.ErrNoSignal)
+			return wait(ctx, sink)
 		},
-		wait,
-	}}
-	start(t, src, func(b *bench) {
-		time.Sleep(2 * time.Second)
-		r := b.stream.Subscribe(stream.AtOnce, 10)
-		defer r.Close()
-		if n := r.Len(); n != 0 {
-			t.Errorf("a new reader is shown %d pictures of a source that has ended", n)
-		}
-	})
+	} {
+		t.Run(name, func(t *testing.T) {
+			src := &script{runs: []func(context.Context, capture.Sink) error{
+				func(ctx context.Context, sink capture.Sink) error {
+					opened(sink)
+					deliver(sink, 0, time.Second)
+					return then(ctx, sink)
+				},
+				wait,
+			}}
+			start(t, src, func(b *bench) {
+				time.Sleep(5 * time.Second)
+				r := b.stream.Subscribe(stream.AtOnce, 10)
+				defer r.Close()
+				if n := r.Len(); n != 0 {
+					t.Errorf("a new reader is shown %d old pictures", n)
+				}
+			})
+		})
+	}
 }
 
 func TestSourceThatDoesNotStopIsStuck(t *testing.T) {

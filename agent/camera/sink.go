@@ -114,8 +114,12 @@ func (c *Camera) watch() (dead bool, next time.Duration) {
 }
 
 // enter changes the state. It logs what is news: not the opening, and not what
-// was said before it.
+// was said before it. A stream that is not live any more keeps no pictures for
+// viewers to come: they would take old ones for live.
 func (c *Camera) enter(state State, reason string) {
+	if c.status.State == Live && state != Live {
+		c.p.Stream.Interrupt()
+	}
 	if c.status.State != state {
 		c.status.Since = time.Now()
 	}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/lenscast/lenscast/capture"
+	"github.com/lenscast/lenscast/capture/h264"
 )
 
 // State says in one word or two what a camera does. The values are what the
@@ -49,7 +50,7 @@ const (
 type Status struct {
 	Name   string
 	State  State
-	Reason string    // for people: why no picture comes; empty when opening or live
+	Reason string    // for people: why no picture comes; empty when live
 	Since  time.Time // when State was entered, wall clock
 
 	Mode   capture.Mode // who makes the H.264; empty until the source was open once
@@ -81,6 +82,7 @@ func stateOf(err error) State {
 		{capture.ErrUnsupported, Unsupported},
 		{capture.ErrGone, Unplugged},
 		{capture.ErrAsleep, Asleep},
+		{h264.ErrWaiting, Opening}, // for a keyframe, which comes by itself
 	} {
 		if errors.Is(err, c.err) {
 			return c.state

@@ -109,19 +109,18 @@ func eval[T any](b *tab, expression string) T {
 	return value
 }
 
-// waitFor waits until a JavaScript expression is true.
+// waitFor waits until a JavaScript expression is true. While a page gives way
+// to the next one it can't be evaluated: that is no error.
 func (b *tab) waitFor(what, expression string, limit time.Duration) {
 	b.t.Helper()
-	end := time.Now().Add(limit)
-	for {
-		if eval[bool](b, "Boolean("+expression+")") {
+	for end := time.Now().Add(limit); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+		var holds bool
+		err := chromedp.Run(b.ctx, chromedp.Evaluate("Boolean("+expression+")", &holds))
+		if err == nil && holds {
 			return
 		}
-		if time.Now().After(end) {
-			b.t.Fatalf("%s: not within %v\nthe page says: %s\nthe console says: %s", what, limit, b.text(), strings.Join(b.complaints(), "\n"))
-		}
-		time.Sleep(50 * time.Millisecond)
 	}
+	b.t.Fatalf("%s: not within %v\nthe page says: %s\nthe console says: %s", what, limit, b.text(), strings.Join(b.complaints(), "\n"))
 }
 
 // text returns what the page says.
@@ -135,7 +134,7 @@ func (b *tab) waitText(text string, limit time.Duration) {
 
 // line returns the status line of a camera's tile.
 func line(name string) string {
-	return fmt.Sprintf("document.querySelector('.tile[aria-label=%q] [data-part=line]')?.textContent ?? ''", name)
+	return fmt.Sprintf("(document.querySelector('.tile[aria-label=%q] [data-part=line]')?.textContent ?? '')", name)
 }
 
 // waitLive waits until a camera plays with figures.

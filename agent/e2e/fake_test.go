@@ -5,9 +5,11 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"os/exec"
 	"slices"
@@ -16,11 +18,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/lenscast/lenscast/agent/web"
 	"github.com/pion/rtp"
 	"github.com/pion/rtp/codecs"
 	"github.com/pion/webrtc/v4"
 	"github.com/pion/webrtc/v4/pkg/media/h264reader"
+
+	"github.com/lenscast/lenscast/agent/web"
 )
 
 // fakeAgent is an agent whose faults a test can choose: what the real one
@@ -358,7 +361,7 @@ func pictures(stream io.Reader) ([]picture, error) {
 	var next picture
 	for {
 		nal, err := reader.NextNAL()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return all, nil
 		} else if err != nil {
 			return nil, err
@@ -401,4 +404,13 @@ func eventually(t *testing.T, what string, holds func() bool) {
 			t.Fatalf("%s: not within 10 s", what)
 		}
 	}
+}
+
+// freeUDPPort returns a UDP port of 127.0.0.1 that nobody listens at.
+func freeUDPPort(t *testing.T) int {
+	t.Helper()
+	c, err := net.ListenPacket("udp", "127.0.0.1:0")
+	must(t, err)
+	defer c.Close()
+	return c.LocalAddr().(*net.UDPAddr).Port
 }

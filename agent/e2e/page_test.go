@@ -179,8 +179,14 @@ func TestLogin(t *testing.T) {
 		b.do(chromedp.WaitVisible("#password"), chromedp.SetValue("#password", password), chromedp.Submit("#password"))
 	}
 	b.open(a.url + "/#hero")
+	keepsName := func() {
+		t.Helper()
+		b.waitFor("the form keeps the name", "document.forms[0].action.endsWith('/login#hero')", 10*time.Second)
+	}
+	keepsName()
 	try("wrong")
-	b.waitText("That is not the password.", 5*time.Second)
+	b.waitText("That is not the password.", 10*time.Second)
+	keepsName()
 	try("correct horse")
 	b.waitLive("hero", 15*time.Second)
 	if hash := eval[string](b, "location.hash"); hash != "#hero" {

@@ -34,6 +34,7 @@ func cameraMetrics() []of[Camera] {
 		{metric{"lenscast_camera_keyframes_total", "counter", "Keyframes among them"}, func(c *Camera) float64 { return float64(c.Keyframes) }},
 		{metric{"lenscast_camera_restarts_total", "counter", "Restarts of the source"}, func(c *Camera) float64 { return float64(c.Restarts) }},
 		{metric{"lenscast_camera_losses_total", "counter", "Times that pictures were lost before they got here"}, func(c *Camera) float64 { return float64(c.Lost) }},
+		{metric{"lenscast_camera_skipped_pictures_total", "counter", "Pictures left out because this machine was too slow"}, func(c *Camera) float64 { return float64(c.Skipped) }},
 	}
 }
 
@@ -85,7 +86,7 @@ func (r *Report) WriteMetrics(w io.Writer) {
 	writeEach(&b, cameraMetrics(), r.Cameras, func(c *Camera) []string { return []string{"camera", c.Name} })
 	writeEach(&b, viewerMetrics(), r.Viewers, func(v *Viewer) []string { return []string{"camera", v.Camera, "viewer", v.ID} })
 	writeEach(&b, pushMetrics(), r.Pushes, func(p *Push) []string { return []string{"camera", p.Camera, "destination", p.Destination} })
-	io.WriteString(w, b.String())
+	_, _ = io.WriteString(w, b.String()) // whoever asked may have gone
 	metrics.WriteProcessMetrics(w)
 }
 

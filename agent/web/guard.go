@@ -22,7 +22,6 @@ func secureHeaders(next http.Handler) http.Handler {
 		h.Set("Content-Security-Policy", contentSecurityPolicy)
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Referrer-Policy", "same-origin")
-		h.Set("Cross-Origin-Opener-Policy", "same-origin")
 		h.Set("Permissions-Policy", "camera=(), microphone=(), geolocation=()")
 		next.ServeHTTP(w, r)
 	})
@@ -58,8 +57,9 @@ func isLoopbackHost(host string) bool {
 // sameOrigin refuses requests that change something and come from a page of
 // another origin (Sec-Fetch-Site, or Origin against Host).
 func sameOrigin(next http.Handler) http.Handler {
+	protection := http.NewCrossOriginProtection()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if err := http.NewCrossOriginProtection().Check(r); err != nil {
+		if err := protection.Check(r); err != nil {
 			problem(w, http.StatusForbidden, "this request comes from a page of another site")
 			return
 		}

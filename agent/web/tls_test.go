@@ -136,7 +136,7 @@ func TestCertificateFilesAreReadAgain(t *testing.T) {
 }
 
 func TestURL(t *testing.T) {
-	for listen, host := range map[string]string{":0": "localhost", "127.0.0.1:0": "localhost", "[::1]:0": "localhost"} {
+	for listen, host := range map[string]string{":0": "localhost", "127.0.0.1:0": "localhost", "127.0.0.2:0": "127.0.0.2", "[::1]:0": "localhost"} {
 		s, err := New(complete(Params{Listen: listen}))
 		if err != nil {
 			t.Logf("%s: %v", listen, err) // no IPv6 here

@@ -30,6 +30,7 @@ package web
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -59,7 +60,7 @@ type Params struct {
 	Listen string
 
 	// Password lets people in, Token lets tools in; either is enough. With
-	// both empty nobody is asked.
+	// both empty nobody is asked, and only loopback host names are answered.
 	Password, Token string
 
 	// TLS says how to encrypt. The files are read again when they change.
@@ -155,10 +156,10 @@ func (s *Server) URL() string {
 	if s.secure {
 		scheme = "https"
 	}
-	host := "localhost"
-	addr := s.listener.Addr().(*net.TCPAddr)
-	if !addr.IP.IsLoopback() && !addr.IP.IsUnspecified() {
-		host = addr.IP.String()
+	ip := s.listener.Addr().(*net.TCPAddr).IP
+	host := ip.String()
+	if ip.IsUnspecified() || ip.Equal(net.IPv4(127, 0, 0, 1)) || ip.Equal(net.IPv6loopback) {
+		host = "localhost"
 	}
 	return scheme + "://" + net.JoinHostPort(host, strconv.Itoa(s.port()))
 }
@@ -186,6 +187,8 @@ func (s *Server) Run(ctx context.Context) error {
 	if err := s.http.Shutdown(grace); err != nil {
 		s.http.Close() //nolint:errcheck // those that took too long are cut off
 	}
-	<-served
+	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve viewers: %w", err)
+	}
 	return nil
 }

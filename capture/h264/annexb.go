@@ -101,7 +101,7 @@ func (r *Reader) Next() ([][]byte, error) {
 	size := 0
 	for {
 		nalu, err := r.take()
-		if err == io.EOF && len(unit) > 0 {
+		if errors.Is(err, io.EOF) && len(unit) > 0 {
 			return unit, nil
 		}
 		if err != nil {
@@ -163,13 +163,13 @@ func (r *Reader) readNALU() ([]byte, error) {
 		if r.started {
 			nalu = append(nalu, chunk...)
 		} else {
-			nalu = append(nalu[:max(0, min(len(nalu), 2))], chunk...)
+			nalu = append(nalu[max(0, len(nalu)-2):], chunk...)
 		}
 		if len(nalu) > MaxAccessUnitSize {
 			return nil, ErrTooLarge
 		}
 		switch {
-		case err == bufio.ErrBufferFull:
+		case errors.Is(err, bufio.ErrBufferFull):
 		case err != nil:
 			if !r.started {
 				nalu = nil

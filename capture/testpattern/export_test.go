@@ -22,13 +22,23 @@ func annexB(units []*h264.AccessUnit) []byte {
 	return b
 }
 
-// Decode lets ffmpeg decode the pictures and returns the luma of each.
-func Decode(t *testing.T, units []*h264.AccessUnit, width, height int) [][]byte {
+// codeSize returns the size in pixels of the code in a picture, or of the part
+// of the picture that there is where the code does not fit.
+func codeSize(width int) (w, h int) {
+	side := (max(8, width/80) + 1) &^ 1
+	return min(16*side, width), 2 * side
+}
+
+// Decode lets ffmpeg decode the pictures and returns of each the luma of the
+// corner with the code.
+func Decode(t *testing.T, units []*h264.AccessUnit, width int) [][]byte {
 	t.Helper()
 	if _, err := exec.LookPath("ffmpeg"); err != nil {
 		t.Skip("ffmpeg is not installed")
 	}
-	cmd := exec.Command("ffmpeg", "-v", "error", "-f", "h264", "-i", "-", "-f", "rawvideo", "-pix_fmt", "yuv420p", "-fps_mode", "passthrough", "-")
+	w, h := codeSize(width)
+	cmd := exec.Command("ffmpeg", "-v", "error", "-f", "h264", "-i", "-", "-fps_mode", "passthrough",
+		"-vf", fmt.Sprintf("crop=%d:%d:0:0", w, h), "-f", "rawvideo", "-pix_fmt", "yuv420p", "-")
 	cmd.Stdin = bytes.NewReader(annexB(units))
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
@@ -36,23 +46,25 @@ func Decode(t *testing.T, units []*h264.AccessUnit, width, height int) [][]byte 
 	if err != nil || stderr.Len() > 0 {
 		t.Fatalf("ffmpeg: %v\n%s", err, stderr.String())
 	}
-	size := width * height * 3 / 2
+	size := w * h * 3 / 2
 	if len(raw)%size != 0 {
-		t.Fatalf("ffmpeg made %d bytes, which are not pictures of %dx%d", len(raw), width, height)
+		t.Fatalf("ffmpeg made %d bytes, which are not pictures of %dx%d", len(raw), w, h)
 	}
 	var lumas [][]byte
 	for ; len(raw) > 0; raw = raw[size:] {
-		lumas = append(lumas, raw[:width*height])
+		lumas = append(lumas, raw[:w*h])
 	}
 	return lumas
 }
 
-// ReadCode reads the frame number as the package comment lays it down.
-func ReadCode(luma []byte, width int) (int, error) {
-	side := (max(8, width/80) + 1) &^ 1
+// ReadCode reads the frame number as the package comment lays it down, from
+// what Decode returned for a picture of this width.
+func ReadCode(corner []byte, width int) (int, error) {
+	w, h := codeSize(width)
+	side := h / 2
 	bit := func(column, row int) (int, error) {
 		x, y := column*side+side/2, row*side+side/2
-		switch v := luma[y*width+x]; {
+		switch v := corner[y*w+x]; {
 		case v >= 180:
 			return 1, nil
 		case v <= 70:

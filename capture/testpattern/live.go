@@ -95,7 +95,7 @@ func (l *live) close(encoder encode.Encoder) {
 	l.mu.Lock()
 	l.encoder = nil
 	l.mu.Unlock()
-	encoder.Close()
+	_ = encoder.Close()
 }
 
 // deliver moves access units from the encoder to the sink until ctx ends or
@@ -104,7 +104,7 @@ func deliver(ctx context.Context, encoder encode.Encoder, sink capture.Sink) err
 	for {
 		au, err := encoder.Next(ctx)
 		if ctx.Err() != nil {
-			return nil
+			return nil //nolint:nilerr // told to stop, whatever the encoder says of it
 		}
 		if err != nil {
 			return fmt.Errorf("encode test pattern: %w", err)
@@ -142,9 +142,11 @@ func (l *live) paint(ctx context.Context, encoder encode.Encoder) error {
 			l.skipped.Add(1)
 			continue
 		}
-		now := time.Now()
-		painter.paint(c, n, now)
-		err := encoder.Encode(c.picture(ticks.at(n), now, func() { free <- c }))
+		// The picture shows, and says of itself, the time at which it was
+		// due, so that capture time and PTS go together however late it is.
+		captured := ticks.wall(n, time.Now())
+		painter.paint(c, n, captured)
+		err := encoder.Encode(c.picture(ticks.at(n), captured, func() { free <- c }))
 		switch {
 		case errors.Is(err, encode.ErrBusy):
 			free <- c

@@ -2,6 +2,7 @@ package testpattern_test
 
 import (
 	"context"
+	"math"
 	"sync"
 	"testing"
 	"time"
@@ -75,12 +76,12 @@ func TestLiveNumbersEveryFrame(t *testing.T) {
 		{Name: "hero", Width: 1280, Height: 720, FPS: 30},
 		{Name: "hero", Width: 320, Height: 240, FPS: 60000. / 1001},
 	} {
-		r := record(t, testpattern.New(p), 90, nil)
+		r := record(t, testpattern.New(p), 45, nil)
 		if r.info.Mode != capture.Software {
 			t.Errorf("mode %q, want software", r.info.Mode)
 		}
 		interval := time.Duration(float64(time.Second) / p.FPS)
-		pictures := testpattern.Decode(t, r.units, p.Width, p.Height)
+		pictures := testpattern.Decode(t, r.units, p.Width)
 		if len(pictures) != len(r.units) {
 			t.Fatalf("ffmpeg decoded %d of %d pictures", len(pictures), len(r.units))
 		}
@@ -97,6 +98,50 @@ func TestLiveNumbersEveryFrame(t *testing.T) {
 				t.Errorf("picture %d at %v follows one at %v", i, r.units[i].PTS, r.units[i-1].PTS)
 			}
 		}
+	}
+}
+
+func TestLiveTakesAnySize(t *testing.T) {
+	needEncoder(t)
+	for _, size := range []struct{ w, h int }{{64, 64}, {4096, 128}, {64, 4096}, {1366, 768}, {322, 242}} {
+		src := testpattern.New(testpattern.Params{Width: size.w, Height: size.h, FPS: 120, Bitrate: 4_000_000})
+		r := record(t, src, 3, nil)
+		if n := len(testpattern.Decode(t, r.units, size.w)); n != 3 {
+			t.Errorf("%dx%d: ffmpeg decoded %d of 3 pictures", size.w, size.h, n)
+		}
+	}
+}
+
+func TestLiveRefusesWhatItCannotPaint(t *testing.T) {
+	needEncoder(t)
+	for _, p := range []testpattern.Params{
+		{Width: 641, Height: 480},
+		{Width: 640},
+		{Width: 62, Height: 480},
+		{Width: 640, Height: 4098},
+		{FPS: 0.5},
+		{FPS: 121},
+		{FPS: math.NaN()},
+		{FPS: math.Inf(1)},
+		{Bitrate: -1},
+		{KeyframeInterval: -time.Second},
+	} {
+		if err := testpattern.New(p).Run(t.Context(), &recorder{}); err == nil {
+			t.Errorf("%+v: no error", p)
+		}
+	}
+}
+
+func TestLiveRunsAgain(t *testing.T) {
+	needEncoder(t)
+	src := testpattern.New(testpattern.Params{Width: 320, Height: 240, FPS: 60})
+	for range 3 {
+		r := record(t, src, 5, nil)
+		if !r.units[0].Key || r.units[0].PTS != 0 {
+			t.Errorf("a run begins with key %v at %v, want an IDR at 0", r.units[0].Key, r.units[0].PTS)
+		}
+		src.(capture.KeyframeForcer).ForceKeyframe() // harmless while it does not run
+		src.(capture.BitrateSetter).SetBitrate(500_000)
 	}
 }
 

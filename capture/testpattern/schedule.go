@@ -20,6 +20,12 @@ func (s *schedule) at(n int) time.Duration {
 	return time.Duration(float64(n) * float64(time.Second) / s.fps)
 }
 
+// wall returns when frame n was due by the wall clock, which may have been set
+// since the start.
+func (s *schedule) wall(n int, now time.Time) time.Time {
+	return now.Add(s.at(n) - now.Sub(s.start))
+}
+
 // next returns the next frame, how long to wait for it, and how many frames
 // were missed before it: those whose successor is due already.
 func (s *schedule) next(now time.Time) (n int, wait time.Duration, missed int) {

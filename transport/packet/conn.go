@@ -82,6 +82,9 @@ func (c *Conn) WriteTo(b []byte, to net.Addr) (int, error) {
 func (s *sender) send(c *Conn, b []byte, size int, to netip.AddrPort) error {
 	if len(b) > size && c.gso.Load() {
 		err := s.sendOnce(c, b, size, to)
+		if err == nil {
+			return nil
+		}
 		refused, forGood := gsoRefused(err)
 		if !refused {
 			return s.count(c, err, (len(b)+size-1)/size)

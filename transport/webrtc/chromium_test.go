@@ -19,7 +19,7 @@ import (
 // playerPage is the least that plays: video only, or audio first.
 const playerPage = `<!doctype html><video id=v muted autoplay playsinline></video><script>
 const log = [], syncs = [];
-async function play(audio) {
+async function play(audio, tcpOnly) {
   const pc = window.pc = new RTCPeerConnection();
   if (audio) pc.addTransceiver('audio', {direction: 'recvonly'});
   const tr = pc.addTransceiver('video', {direction: 'recvonly'});
@@ -38,7 +38,9 @@ async function play(audio) {
   if (r.status != 201) throw await r.text();
   const frame = (now, m) => { log.push({at: performance.now() - start, rtp: m.rtpTimestamp, wall: Date.now()}); v.requestVideoFrameCallback(frame); };
   v.requestVideoFrameCallback(frame);
-  await pc.setRemoteDescription({type: 'answer', sdp: await r.text()});
+  let sdp = await r.text();
+  if (tcpOnly) sdp = sdp.replace(/a=candidate:\S+ \d+ udp .*\r\n/g, '');
+  await pc.setRemoteDescription({type: 'answer', sdp});
 }
 async function stats() {
   const out = {width: v.videoWidth, frames: log.length, first: log.length ? log[0].at : 0, syncs: syncs.length};
@@ -178,20 +180,38 @@ func TestChromiumPlays(t *testing.T) {
 	defer cancel()
 	go cam.loop(ctx, units, fps)
 	page := browser(t, web.URL)
-	// Well inside a group of 10 s, so that the player has to catch up.
-	waitFor(t, "4 s of a group", func() bool { cam.mu.Lock(); defer cam.mu.Unlock(); return len(cam.gop) > 4*fps && len(cam.gop) < 7*fps })
-	for name, call := range map[string]string{"video only": "play(false)", "audio first": "play(true)"} {
-		t.Run(name, func(t *testing.T) {
+	// Well inside a group of 10 s, so that the first player has to catch up.
+	waitFor(t, "4 s of a group", func() bool {
+		cam.mu.Lock()
+		defer cam.mu.Unlock()
+		return len(cam.gop) > 4*fps && len(cam.gop) < 7*fps
+	})
+	for _, c := range []struct{ name, call, transport string }{
+		{"video only", "play(false)", "udp"},
+		{"audio first", "play(true)", "udp"},
+		{"UDP blocked", "play(false, true)", "tcp"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
 			if err := chromedp.Run(page, chromedp.Reload()); err != nil {
 				t.Fatal(err)
 			}
-			awaitPromise(t, page, call+".then(() => 0)", nil)
+			awaitPromise(t, page, c.call+".then(() => 0)", nil)
 			var st playerStats
-			waitFor(t, "180 frames", func() bool {
+			waitFor(t, "180 frames and the clock", func() bool {
 				awaitPromise(t, page, "stats()", &st)
-				return st.FramesDecoded > 180
+				return st.FramesDecoded > 180 && st.Syncs >= 2 && st.CaptureTime > 0
 			})
 			t.Logf("%+v", st)
+			sessions := s.Sessions()
+			if got := sessions[len(sessions)-1].Transport; got != c.transport {
+				t.Errorf("played over %q", got)
+			}
+			if st.Width != 1280 || st.PacketsLost != 0 || st.PliCount != 0 {
+				t.Errorf("played badly: %+v", st)
+			}
+			if st.Pong != 1.5 {
+				t.Errorf("the page cannot compare clocks: %+v", st)
+			}
 		})
 	}
 }

@@ -21,10 +21,10 @@ type feedback struct {
 // handle reads a compound packet from the viewer of stream o, answers NACKs
 // and calls keyframe when a keyframe is asked for. A packet that cannot be
 // read is skipped: it was authenticated, so it is the viewer's mistake.
-func (f *feedback) handle(raw []byte, o *outgoing, keyframe func()) error {
+func (f *feedback) handle(raw []byte, o *outgoing, keyframe func()) {
 	packets, err := rtcp.Unmarshal(raw)
 	if err != nil {
-		return nil //nolint:nilerr // see above
+		return
 	}
 	for _, p := range packets {
 		switch p := p.(type) {
@@ -39,9 +39,7 @@ func (f *feedback) handle(raw []byte, o *outgoing, keyframe func()) error {
 			for _, pair := range p.Nacks {
 				lost := pair.PacketList()
 				f.nacks.Add(uint64(len(lost)))
-				if err := o.resend(lost); err != nil {
-					return err
-				}
+				o.resend(lost)
 			}
 		case *rtcp.PictureLossIndication:
 			f.plis.Add(1)
@@ -51,7 +49,6 @@ func (f *feedback) handle(raw []byte, o *outgoing, keyframe func()) error {
 			keyframe()
 		}
 	}
-	return nil
 }
 
 // report takes loss and round-trip time from the block about our stream

@@ -1,7 +1,6 @@
 package webrtc
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -22,7 +21,9 @@ const (
 	// retryAfter, in seconds, goes with 409 and 503.
 	retryAfter = "2"
 
-	deleteTimeout = 2 * time.Second
+	// deleteTimeout is how long DELETE waits for the session to end, which it
+	// does by itself.
+	deleteTimeout = time.Second
 )
 
 // ServeHTTP serves /whep/{camera} and the session URLs below it. Errors are
@@ -182,13 +183,9 @@ func (s *Server) delete(w http.ResponseWriter, r *http.Request) {
 	if sess == nil {
 		return
 	}
+	s.forget(sess.secret)
 	sess.end(errViewerDeleted)
-	ctx, cancel := context.WithTimeout(r.Context(), deleteTimeout)
-	defer cancel()
-	select {
-	case <-sess.done:
-	case <-ctx.Done(): // it ends by itself
-	}
+	wait(sess.done, deleteTimeout)
 }
 
 // session finds the session of a request; without one it answers 404.

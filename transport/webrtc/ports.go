@@ -198,3 +198,14 @@ func (p *ports) gso() bool {
 	}
 	return true
 }
+
+// dropped returns how many datagrams found a socket's send buffer full.
+func (p *ports) dropped() uint64 {
+	var n uint64
+	for _, u := range []*udpPort{p.udp4, p.udp6} {
+		if u != nil {
+			n += u.conn.Dropped()
+		}
+	}
+	return n
+}

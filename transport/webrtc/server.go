@@ -24,8 +24,10 @@ import (
 const (
 	defaultMaxSessions = 100
 
-	// closeTimeout bounds the end of Run.
+	// closeTimeout and closeGrace bound the end of Run, before and after the
+	// sockets are closed.
 	closeTimeout = 1500 * time.Millisecond
+	closeGrace   = 300 * time.Millisecond
 )
 
 // Why no session could be made, apart from what is wrong with the offer.
@@ -117,15 +119,23 @@ func (s *Server) Run(ctx context.Context) error {
 		s.ended.Wait()
 		close(closed)
 	}()
-	timeout := time.NewTimer(closeTimeout)
-	defer timeout.Stop()
-	select {
-	case <-closed:
-	case <-timeout.C: // closing the sockets ends what hangs on them
-	}
+	wait(closed, closeTimeout)
+	// Closing the sockets ends what hangs on them. What hangs on a TURN
+	// server that does not answer, inside pion, is not waited for.
 	ports.close()
-	<-closed
+	wait(closed, closeGrace)
+	s.log.Info("media port closed", "port", ports.port, "datagrams_dropped", ports.dropped())
 	return nil
+}
+
+// wait waits for c to be closed, but no longer than timeout.
+func wait(c <-chan struct{}, timeout time.Duration) {
+	t := time.NewTimer(timeout)
+	defer t.Stop()
+	select {
+	case <-c:
+	case <-t.C:
+	}
 }
 
 // Sessions returns the status of all sessions, the oldest first.
@@ -215,6 +225,14 @@ func (s *Server) isRunning() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.running != nil
+}
+
+// forget makes a session unknown to later requests, which is sooner than all of
+// it has ended.
+func (s *Server) forget(secret string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.sessions, secret)
 }
 
 // lookup finds a session by the secret of its URL.

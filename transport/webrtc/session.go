@@ -117,7 +117,7 @@ func newSession(ctx context.Context, p sessionParams) (*session, error) {
 		return nil, fmt.Errorf("make peer connection: %w", err)
 	}
 	if s.answer, err = s.negotiate(ctx); err != nil {
-		return nil, errors.Join(err, s.pc.Close())
+		return nil, errors.Join(err, s.pc.GracefulClose())
 	}
 	return s, nil
 }
@@ -281,13 +281,12 @@ func (s *session) sendPictures(ctx context.Context, reader Reader) error {
 		report := playout.live && reports.due(now, au)
 		timestamp := s.out.timestamp(show)
 		if err := s.out.send(ctx, s.packets.Picture(au), timestamp, report || au.Key); err != nil {
-			return fmt.Errorf("%w: %w", errViewerLeft, err)
+			return err
 		}
 		s.lastPicture.Store(now.UnixMilli())
 		if report {
-			if err := s.pc.WriteRTCP([]rtcp.Packet{s.out.senderReport(timestamp, au.Captured)}); err != nil {
-				return fmt.Errorf("%w: %w", errViewerLeft, err)
-			}
+			// An error is a lost packet, like those of media.
+			_ = s.pc.WriteRTCP([]rtcp.Packet{s.out.senderReport(timestamp, au.Captured)})
 			s.bitrate.Store(reports.made(now, au, s.out.octets.Load()))
 		}
 		if playout.live {
@@ -340,9 +339,7 @@ func (s *session) readFeedback(reader Reader) {
 		if err != nil {
 			return
 		}
-		if err := s.back.handle(buf[:n], s.out, reader.RequestKeyframe); err != nil {
-			return
-		}
+		s.back.handle(buf[:n], s.out, reader.RequestKeyframe)
 	}
 }
 

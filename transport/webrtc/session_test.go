@@ -13,6 +13,7 @@ import (
 
 	"github.com/pion/rtcp"
 	"github.com/pion/rtp"
+	"github.com/pion/rtp/codecs"
 	"github.com/pion/webrtc/v4"
 
 	lenscast "github.com/lenscast/lenscast/transport/webrtc"
@@ -200,7 +201,8 @@ func TestReportsTellCaptureTime(t *testing.T) {
 	const toUnix = 2208988800
 	ntp := time.Unix(int64(sr.NTPTime>>32)-toUnix, int64(sr.NTPTime&0xffffffff)*1e9>>32)
 	captured := ntp.Add(time.Duration(int32(last.Timestamp-sr.RTPTime)) * time.Second / 90000)
-	if age := at.Sub(captured); age < -20*time.Millisecond || age > 200*time.Millisecond {
+	// Within what a ticker strays on a busy machine before it is reported anew.
+	if age := at.Sub(captured); age < -150*time.Millisecond || age > 500*time.Millisecond {
 		t.Errorf("by the report, the last picture was captured %v before it arrived", age)
 	}
 	waitFor(t, "the round-trip time", func() bool { return s.Sessions()[0].RTT > 0 })
@@ -397,5 +399,49 @@ func TestRunEndsSessions(t *testing.T) {
 	defer cam.mu.Unlock()
 	if n := len(cam.readers); n != 0 {
 		t.Errorf("%d readers are left open", n)
+	}
+}
+
+// What a viewer puts together again is, byte for byte, what the source gave.
+func TestPicturesArriveUnharmed(t *testing.T) {
+	const fps = 60
+	units := encode(t, 3, fps, 60, "1280x720")
+	cam := newCamera()
+	_, web := startServer(t, cam, nil)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	go cam.loop(ctx, units, fps)
+	v := watch(t, web, viewerOptions{})
+	waitFor(t, "the whole recording", func() bool { n, _ := v.pictures(); return n > 2*len(units) })
+
+	var want [][]byte
+	for _, au := range units {
+		var picture []byte
+		for _, nalu := range au.NALUs {
+			if nalu[0]&0x1f != 9 { // delimiters mean nothing in RTP
+				picture = append(append(picture, 0, 0, 0, 1), nalu...)
+			}
+		}
+		want = append(want, picture)
+	}
+	var reader codecs.H264Packet
+	var picture []byte
+	n := -1 // the picture expected
+	for _, p := range v.received() {
+		part, err := reader.Unmarshal(p.Payload)
+		if err != nil {
+			t.Fatal(err)
+		}
+		picture = append(picture, part...)
+		if !p.Marker {
+			continue
+		}
+		if n < 0 {
+			n = slices.IndexFunc(want, func(w []byte) bool { return bytes.Equal(w, picture) })
+		}
+		if n < 0 || !bytes.Equal(picture, want[n%len(want)]) {
+			t.Fatalf("picture %d of %d bytes is not what was sent", n, len(picture))
+		}
+		n, picture = n+1, nil
 	}
 }

@@ -3,6 +3,7 @@ package webrtc_test
 import (
 	"encoding/json"
 	"net/http"
+	"net/netip"
 	"strings"
 	"testing"
 
@@ -87,15 +88,16 @@ func TestEndpointErrors(t *testing.T) {
 func TestEndpointManners(t *testing.T) {
 	s, web := startServer(t, newCamera(), func(p *lenscast.ServerParams) {
 		p.ICEServers = []lenscast.ICEServer{
-			{URL: "turn:turn.example.org:3478?transport=udp", Username: `a"b`, Credential: "secret"},
+			{URL: "turn:127.0.0.1:9?transport=udp", Username: `a"b`, Credential: "secret"}, // nobody there
 		}
+		p.PublicAddresses = []netip.Addr{netip.MustParseAddr("203.0.113.7")}
 	})
 	options := request(t, web, "OPTIONS", "/whep/cam", "", "", nil)
 	if options.StatusCode != 200 || options.Header.Get("Accept-Post") != "application/sdp" ||
 		!strings.Contains(options.Header.Get("Access-Control-Allow-Methods"), "PATCH") {
 		t.Errorf("OPTIONS: %s %v", options.Status, options.Header)
 	}
-	const link = `<turn:turn.example.org:3478?transport=udp>; rel="ice-server"; username="a\"b"; credential="secret"; credential-type="password"`
+	const link = `<turn:127.0.0.1:9?transport=udp>; rel="ice-server"; username="a\"b"; credential="secret"; credential-type="password"`
 	if got := options.Header.Get("Link"); got != link {
 		t.Errorf("Link of OPTIONS is %s", got)
 	}
@@ -118,7 +120,7 @@ func TestEndpointManners(t *testing.T) {
 		}
 	}
 	answer := bodyOf(t, post)
-	for _, want := range []string{"a=sendonly", "a=setup:passive", "m=video 9 UDP/TLS/RTP/SAVPF 102\r\n", "a=end-of-candidates", " tcptype passive"} {
+	for _, want := range []string{"a=sendonly", "a=setup:passive", "m=video 9 UDP/TLS/RTP/SAVPF 102\r\n", "a=end-of-candidates", " tcptype passive", " 203.0.113.7 ", " 127.0.0.1 "} {
 		if !strings.Contains(answer, want) {
 			t.Errorf("answer has no %q:\n%s", want, answer)
 		}

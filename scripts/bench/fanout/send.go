@@ -25,14 +25,15 @@ import (
 )
 
 const (
-	fps      = 60
-	bitrate  = 8_000_000
-	keyBytes = 90_000
-	// pictureBytes of the other pictures of a second.
-	pictureBytes = (bitrate/8 - keyBytes) / (fps - 1)
-
+	fps         = 60
 	viewerQueue = 120 // pictures
 )
+
+// sender is the sending process.
+type sender struct {
+	engine, host, profile  string
+	keyBytes, pictureBytes int
+}
 
 // usage is what the sender tells of itself.
 type usage struct {
@@ -41,19 +42,19 @@ type usage struct {
 	RSS  int64 // bytes
 }
 
-// send serves one engine until standard input is closed, answering questions.
-func send(ctx context.Context, engine, profile string, in io.Reader, out io.Writer) error {
+// run serves one engine until standard input is closed, answering questions.
+func (s *sender) run(ctx context.Context, in io.Reader, out io.Writer) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var handler http.Handler
 	var publish func(*h264.AccessUnit)
-	switch engine {
+	switch s.engine {
 	case "lenscast":
-		s := stream.New("cam")
+		pictures := stream.New("cam")
 		server, err := lenscast.NewServer(lenscast.ServerParams{
-			Listen: "127.0.0.1:0",
+			Listen: net.JoinHostPort(s.host, "0"),
 			Camera: func(string) (lenscast.Feed, error) {
-				return lenscast.Feed{Open: func() lenscast.Reader { return s.Subscribe(stream.AtOnce, viewerQueue) }}, nil
+				return lenscast.Feed{Open: func() lenscast.Reader { return pictures.Subscribe(stream.AtOnce, viewerQueue) }}, nil
 			},
 		})
 		if err != nil {
@@ -62,7 +63,7 @@ func send(ctx context.Context, engine, profile string, in io.Reader, out io.Writ
 		ended := make(chan error, 1)
 		go func() { ended <- server.Run(ctx) }()
 		defer func() { cancel(); <-ended }()
-		handler, publish = server, s.Publish
+		handler, publish = server, pictures.Publish
 	case "pion":
 		p, err := newPlainPion()
 		if err != nil {
@@ -70,19 +71,19 @@ func send(ctx context.Context, engine, profile string, in io.Reader, out io.Writ
 		}
 		handler, publish = p, p.publish
 	default:
-		return fmt.Errorf("no sender is called %q", engine)
+		return fmt.Errorf("no sender is called %q", s.engine)
 	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	listener, err := net.Listen("tcp", net.JoinHostPort(s.host, "0"))
 	if err != nil {
 		return err
 	}
 	web := &http.Server{Handler: handler}
 	go web.Serve(listener) //nolint:errcheck // ends with Close
 	defer web.Close()
-	go generate(ctx, publish)
+	go s.generate(ctx, publish)
 
-	if profile != "" {
-		f, err := os.Create(profile)
+	if s.profile != "" {
+		f, err := os.Create(s.profile)
 		if err != nil {
 			return err
 		}
@@ -144,7 +145,7 @@ func measureSelf() (usage, error) {
 }
 
 // generate publishes pictures of the right sizes at 60 fps.
-func generate(ctx context.Context, publish func(*h264.AccessUnit)) {
+func (s *sender) generate(ctx context.Context, publish func(*h264.AccessUnit)) {
 	sps := []byte{0x67, 0x42, 0xc0, 0x2a, 0xd9, 0x00, 0x78, 0x02, 0x27, 0xe5, 0x84}
 	pps := []byte{0x68, 0xcb, 0x83, 0xcb, 0x20}
 	tick := time.NewTicker(time.Second / fps)
@@ -152,11 +153,11 @@ func generate(ctx context.Context, publish func(*h264.AccessUnit)) {
 	for n := 0; ; n++ {
 		au := &h264.AccessUnit{PTS: time.Duration(n) * time.Second / fps, Captured: time.Now(), Key: n%fps == 0}
 		if au.Key {
-			slice := make([]byte, keyBytes)
+			slice := make([]byte, s.keyBytes)
 			slice[0] = 0x65
 			au.NALUs = [][]byte{sps, pps, slice}
 		} else {
-			slice := make([]byte, pictureBytes)
+			slice := make([]byte, s.pictureBytes)
 			slice[0] = 0x61
 			au.NALUs = [][]byte{slice}
 		}
@@ -189,7 +190,6 @@ func newPlainPion() (*plainPion, error) {
 	}
 	e := webrtc.SettingEngine{}
 	e.SetIncludeLoopbackCandidate(true)
-	e.SetIPFilter(func(ip net.IP) bool { return ip.IsLoopback() })
 	return &plainPion{
 		// Without an interceptor registry, the default interceptors.
 		api:        webrtc.NewAPI(webrtc.WithMediaEngine(m), webrtc.WithSettingEngine(e)),

@@ -18,7 +18,7 @@ import (
 
 // seen is what the viewers tell.
 type seen struct {
-	Packets, Missing uint64
+	Packets, Missing, Pictures, Damaged, Keyframes, DamagedKeyframes uint64
 }
 
 // view runs n viewers of url, one process for all, until standard input is
@@ -41,7 +41,7 @@ func view(ctx context.Context, url string, n int, in io.Reader, out io.Writer) e
 	fmt.Fprintln(out, "ready")
 	lines := bufio.NewScanner(in)
 	for lines.Scan() {
-		if err := json.NewEncoder(out).Encode(seen{v.packets.Load(), v.missing.Load()}); err != nil {
+		if err := json.NewEncoder(out).Encode(v.seen()); err != nil {
 			return err
 		}
 	}
@@ -49,11 +49,20 @@ func view(ctx context.Context, url string, n int, in io.Reader, out io.Writer) e
 }
 
 type viewers struct {
-	url                       string
-	packets, missing, started atomic.Uint64
+	url                    string
+	started                atomic.Uint64
+	packets, missing       atomic.Uint64
+	pictures, damaged      atomic.Uint64
+	keyframes, damagedKeys atomic.Uint64
 
 	mu  sync.Mutex
 	pcs []*webrtc.PeerConnection
+}
+
+func (v *viewers) seen() seen {
+	return seen{
+		v.packets.Load(), v.missing.Load(), v.pictures.Load(), v.damaged.Load(), v.keyframes.Load(), v.damagedKeys.Load(),
+	}
 }
 
 func (v *viewers) close() {
@@ -78,7 +87,9 @@ func (v *viewers) add(ctx context.Context) error {
 	}
 	e := webrtc.SettingEngine{}
 	e.SetIncludeLoopbackCandidate(true)
-	e.SetIPFilter(func(ip net.IP) bool { return ip.IsLoopback() })
+	if strings.HasPrefix(v.url, "http://127.") {
+		e.SetIPFilter(func(ip net.IP) bool { return ip.IsLoopback() })
+	}
 	pc, err := webrtc.NewAPI(webrtc.WithMediaEngine(m), webrtc.WithSettingEngine(e)).NewPeerConnection(webrtc.Configuration{})
 	if err != nil {
 		return err
@@ -107,21 +118,55 @@ func (v *viewers) add(ctx context.Context) error {
 	return pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeAnswer, SDP: answer})
 }
 
+// read counts packets, and pictures with a packet missing. What is resent
+// later does not repair the count.
 func (v *viewers) read(track *webrtc.TrackRemote, _ *webrtc.RTPReceiver) {
 	v.started.Add(1)
 	buf := make([]byte, 1500)
 	var last uint16
+	var damaged, key bool
 	for first := true; ; first = false {
 		n, _, err := track.Read(buf)
-		if err != nil || n < 4 {
+		if err != nil || n < 14 {
 			return
 		}
 		seq := uint16(buf[2])<<8 | uint16(buf[3])
 		if gap := seq - last - 1; !first && gap < 1<<15 {
 			v.missing.Add(uint64(gap))
+			damaged = damaged || gap > 0
+		} else if !first {
+			continue // a resent one
 		}
 		last = seq
 		v.packets.Add(1)
+		const stapA, fuA, idr = 24, 28, 5
+		offset := 12
+		if buf[0]&0x10 != 0 { // header extensions
+			offset += 4 + 4*(int(buf[14])<<8|int(buf[15]))
+		}
+		switch payload := buf[offset:]; payload[0] & 0x1f {
+		case stapA:
+			key = true
+		case fuA:
+			key = key || payload[1]&0x1f == idr
+		}
+		if marker := buf[1]&0x80 != 0; marker {
+			v.finished(key, damaged)
+			damaged, key = false, false
+		}
+	}
+}
+
+func (v *viewers) finished(key, damaged bool) {
+	v.pictures.Add(1)
+	if key {
+		v.keyframes.Add(1)
+	}
+	if damaged {
+		v.damaged.Add(1)
+		if key {
+			v.damagedKeys.Add(1)
+		}
 	}
 }
 

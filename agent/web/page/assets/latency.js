@@ -7,6 +7,8 @@ const FIRST_PINGS = 5;
 const FIRST_PAUSE = 100; // ms
 const PAUSE = 2_000; // ms
 const CLOCK_RATE = 90; // RTP ticks per millisecond (RFC 6184)
+const SYNCS_KEPT = 5;
+const CLOCK_SET = 500; // ms, later than the agent is ever late
 const FRAMES_KEPT = 120;
 const PLAUSIBLE = 60_000; // ms, beyond this a clock was set meanwhile
 
@@ -38,18 +40,22 @@ export class ClockOffset {
   }
 }
 
-/** Says when a picture was captured, by its RTP timestamp. */
+/**
+ * Says when a picture was captured, by its RTP timestamp. A busy agent may
+ * note the time of a picture too late, but never too early: of the last few
+ * that it told, the earliest is right.
+ */
 export class CaptureTimes {
-  #rtp;
-  #captured;
+  #told = [];
 
   /**
    * @param {number} rtp timestamp of a picture, 32 bits that wrap around
    * @param {number} captured the agent's time in ms
    */
   sync(rtp, captured) {
-    this.#rtp = rtp;
-    this.#captured = captured;
+    if (captured - this.of(rtp) > CLOCK_SET) this.#told = [];
+    this.#told.push({ rtp, captured });
+    if (this.#told.length > SYNCS_KEPT) this.#told.shift();
   }
 
   /**
@@ -57,8 +63,9 @@ export class CaptureTimes {
    * @returns {number|undefined} the agent's time in ms
    */
   of(rtp) {
-    if (this.#rtp === undefined) return undefined;
-    return this.#captured + ((rtp - this.#rtp) | 0) / CLOCK_RATE; // |0: the nearest way round
+    if (!this.#told.length) return undefined;
+    // |0: the nearest way round
+    return Math.min(...this.#told.map((t) => t.captured + ((rtp - t.rtp) | 0) / CLOCK_RATE));
   }
 }
 

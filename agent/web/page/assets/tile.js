@@ -123,10 +123,10 @@ export function setText(element, text) {
 /** A line that breaks between its parts only. */
 function setLine(element, text) {
   if (element.textContent === text) return;
-  const parts = text.split(/(?<= ·) /).map((part) => {
+  const spans = text.split(' · ').map((part, i, all) => {
     const span = document.createElement('span');
-    span.textContent = part;
+    span.textContent = i < all.length - 1 ? `${part} ·` : part;
     return [span, ' '];
   });
-  element.replaceChildren(...parts.flat().slice(0, -1));
+  element.replaceChildren(...spans.flat().slice(0, -1));
 }

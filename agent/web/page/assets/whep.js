@@ -33,6 +33,7 @@ export class WhepSession {
   #candidates = []; // gathered and not sent yet
   #complete = false; // all are gathered
   #timer = 0;
+  #restarting = false; // candidates wait for the new ETag
   #closed = false;
 
   /**
@@ -80,15 +81,22 @@ export class WhepSession {
    * @throws {WhepError} when the agent has no such session any more, or no way for it
    */
   async restartIce() {
+    clearTimeout(this.#timer);
+    this.#timer = 0;
+    this.#restarting = true;
     this.#candidates = [];
     this.#complete = false;
-    const offer = await this.#pc.createOffer({ iceRestart: true });
-    await this.#pc.setLocalDescription(offer);
-    const response = await this.#patch('*', fragment(offer.sdp, [], false));
-    if (response.status !== 200) throw await refusal(response);
-    this.#etag = response.headers.get('ETag') ?? this.#etag;
-    this.#answer = restarted(this.#answer, await response.text());
-    await this.#pc.setRemoteDescription({ type: 'answer', sdp: this.#answer });
+    try {
+      const offer = await this.#pc.createOffer({ iceRestart: true });
+      await this.#pc.setLocalDescription(offer);
+      const response = await this.#patch('*', fragment(offer.sdp, [], false));
+      if (response.status !== 200) throw await refusal(response);
+      this.#etag = response.headers.get('ETag') ?? this.#etag;
+      this.#answer = restarted(this.#answer, await response.text());
+      await this.#pc.setRemoteDescription({ type: 'answer', sdp: this.#answer });
+    } finally {
+      this.#restarting = false;
+    }
     this.#trickle();
   }
 
@@ -115,7 +123,7 @@ export class WhepSession {
   }
 
   #trickle() {
-    const ready = this.#resource && !this.#closed && (this.#candidates.length > 0 || this.#complete);
+    const ready = this.#resource && !this.#closed && !this.#restarting && (this.#candidates.length > 0 || this.#complete);
     if (!ready || this.#timer) return;
     this.#timer = setTimeout(async () => {
       this.#timer = 0;

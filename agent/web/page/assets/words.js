@@ -78,8 +78,10 @@ const states = {
  */
 function notLive(camera, time) {
   const [tone, title] = states[camera.state] ?? ['wrong', sentence(camera.state)];
-  const back = 'The picture comes back by itself.';
-  const hint = camera.reason ? `${sentence(camera.reason)}. ${back}` : back;
+  const back = camera.state === 'unsupported' ? 'Once that is changed it plays by itself.' : 'The picture comes back by itself.';
+  // The title has said the state already.
+  const reason = camera.reason.startsWith(`${camera.state}: `) ? camera.reason.slice(camera.state.length + 2) : camera.reason;
+  const hint = reason ? `${sentence(reason)}. ${back}` : back;
   const lasted = Date.parse(time) - Date.parse(camera.since);
   const line = lasted >= 1000 ? `${lower(title)} for ${duration(lasted)}` : lower(title);
   return { tone, line, title, hint, action: '' };
@@ -98,6 +100,7 @@ const causes = {
   'unknown-camera': ['This camera is not set up any more', ''],
   'no-source': ['No picture yet', ''],
   refused: ['The agent refused', ''],
+  'not-understood': ['This browser and the agent do not understand each other', ''],
 };
 
 function retrying(player, now) {

@@ -32,6 +32,22 @@ test('capture times by RTP timestamp, over the wrap, both ways', () => {
   assert.equal(times.of(0xffffffff - 89), 1_000);
   assert.equal(times.of(0), 1_001); // 90 ticks later
   assert.equal(times.of(0xffffffff - 89 - 9000), 900);
+});
+
+test('of the capture times told, the earliest is right', () => {
+  const times = new CaptureTimes();
+  times.sync(0, 1_000);
+  times.sync(90_000, 2_060); // noted 60 ms late
+  assert.equal(times.of(180_000), 3_000);
+  for (let s = 3; s <= 7; s++) times.sync(s * 90_000, 1_010 + s * 1000); // the clocks drift
+  assert.equal(times.of(8 * 90_000), 9_010);
+});
+
+test('a clock that is set begins anew, either way', () => {
+  const times = new CaptureTimes();
+  times.sync(0, 1_000);
   times.sync(90_000, 7_000);
   assert.equal(times.of(180_000), 8_000);
+  times.sync(180_000, 3_000);
+  assert.equal(times.of(180_000), 3_000);
 });

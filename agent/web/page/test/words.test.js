@@ -49,7 +49,7 @@ test('TCP is said', () => {
 test('every state of a camera has words', () => {
   const titles = new Map();
   for (const state of ['opening', 'no device', 'no cable', 'no signal', 'unsupported', 'unplugged', 'asleep', 'failed']) {
-    const said = say({ camera: { state, reason: 'the reason' } });
+    const said = say({ camera: { state, reason: `${state}: the reason` } });
     assert.notEqual(said.title, '');
     assert.match(said.hint, /^The reason\. /);
     assert.match(said.line, / for 3 min$/);
