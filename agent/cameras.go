@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/lenscast/lenscast/agent/camera"
@@ -19,6 +20,7 @@ type runningCamera struct {
 	cfg    config.Camera
 	stream *stream.Stream
 	camera *camera.Camera
+	pushes []*runningPush
 }
 
 func (s *supervisor) startCamera(ctx context.Context, c config.Camera) error {
@@ -34,17 +36,18 @@ func (s *supervisor) startCamera(ctx context.Context, c config.Camera) error {
 	s.mu.Lock()
 	s.cameras[c.Name] = running
 	s.mu.Unlock()
-	return nil
+	return s.startPushes(ctx, running, c.Pushes)
 }
 
-// stopCamera ends a camera and, with its stream, the sessions of its viewers.
+// stopCamera ends a camera with its pushes and, with its stream, the sessions
+// of its viewers.
 func (s *supervisor) stopCamera(ctx context.Context, name string) error {
 	running := s.cameras[name]
 	s.mu.Lock()
 	delete(s.cameras, name)
 	s.mu.Unlock()
 	defer running.stream.Close()
-	return stopForRestart(ctx, running.part)
+	return errors.Join(s.stopPushes(ctx, running), stopForRestart(ctx, running.part))
 }
 
 // feed finds the stream of a camera for a new viewer.

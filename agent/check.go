@@ -58,6 +58,11 @@ func loadConfig(path string) (cfg *config.Config, from string, err error) {
 		cfg, err = config.Load(path)
 	}
 	var problems config.Problems
+	if err == nil {
+		if problems = checkPushes(cfg, path); len(problems) > 0 {
+			err = problems
+		}
+	}
 	if errors.As(err, &problems) {
 		return nil, path, &exitError{exitUsage, fmt.Errorf("%s\n%w", countProblems(len(problems)), problems)}
 	} else if err != nil {

@@ -42,6 +42,9 @@ func (s *supervisor) reload(ctx context.Context) {
 			note(s.startCamera(ctx, c))
 		}
 	}
+	for _, name := range changes.Pushed {
+		note(s.restartPushes(ctx, name, next))
+	}
 	if needsNewWebRTC(old, next) {
 		if err := s.restartWebRTC(ctx, old, next); err != nil {
 			note(err)
@@ -65,6 +68,21 @@ func (s *supervisor) reloaded(cfg *config.Config, problems []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.cfg, s.problems = cfg, problems
+}
+
+// restartPushes replaces the pushes of a camera that goes on.
+func (s *supervisor) restartPushes(ctx context.Context, name string, next *config.Config) error {
+	running := s.cameras[name]
+	err := s.stopPushes(ctx, running)
+	for _, c := range next.Cameras {
+		if c.Name == name {
+			s.mu.Lock()
+			running.cfg = c
+			s.mu.Unlock()
+			err = errors.Join(err, s.startPushes(ctx, running, c.Pushes))
+		}
+	}
+	return err
 }
 
 // needsNewWebRTC reports whether the sessions have to end: because of their

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/lenscast/lenscast/agent/camera"
+	"github.com/lenscast/lenscast/agent/push"
 	"github.com/lenscast/lenscast/agent/status"
 	"github.com/lenscast/lenscast/transport/webrtc"
 )
@@ -24,6 +25,7 @@ func (s *supervisor) report() *status.Report {
 		Now:      status.Time{Time: now},
 		Cameras:  []status.Camera{},
 		Viewers:  []status.Viewer{},
+		Pushes:   []status.Push{},
 		Problems: append([]string{}, s.problems...),
 	}
 	viewers := make(map[string]int)
@@ -42,6 +44,13 @@ func (s *supervisor) report() *status.Report {
 		r.Cameras = append(r.Cameras, cs)
 		if p := cameraProblem(cs); p != "" {
 			r.Problems = append(r.Problems, p)
+		}
+		for _, p := range running.pushes {
+			ps := pushStatus(p.push.Status())
+			r.Pushes = append(r.Pushes, ps)
+			if ps.Reason != "" {
+				r.Problems = append(r.Problems, fmt.Sprintf("camera %q: %s", ps.Camera, ps.Reason))
+			}
 		}
 	}
 	return r
@@ -102,6 +111,24 @@ func viewerStatus(v webrtc.SessionStatus, now time.Time) status.Viewer {
 		DroppedPictures: v.DroppedPictures,
 		RTT:             v.RTT.Seconds(),
 		Loss:            v.Loss,
+	}
+}
+
+func pushStatus(p push.Status) status.Push {
+	return status.Push{
+		Camera:          p.Camera,
+		Destination:     p.Destination,
+		State:           string(p.State),
+		Since:           status.Time{Time: p.Since},
+		Reason:          p.Reason,
+		Failures:        p.Failures,
+		Receivers:       p.Receivers,
+		Bitrate:         p.Bitrate,
+		PacketsSent:     p.Packets,
+		DroppedPictures: p.DroppedPictures,
+		LastPicture:     status.Time{Time: p.LastPicture},
+		RTT:             p.Feedback.RTT.Seconds(),
+		Loss:            p.Feedback.Loss,
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/lenscast/lenscast/agent/config"
 	"github.com/lenscast/lenscast/agent/status"
 	"github.com/lenscast/lenscast/agent/web"
+	"github.com/lenscast/lenscast/transport/packet"
 	"github.com/lenscast/lenscast/transport/webrtc"
 )
 
@@ -39,7 +40,8 @@ type supervisor struct {
 	notify  *status.Notifier
 	version string
 	started time.Time
-	failed  chan error // a part that ended by itself
+	failed  chan error   // a part that ended by itself
+	clock   packet.Clock // of all pushes
 
 	mu       sync.Mutex // guards what report and ServeHTTP read
 	cfg      *config.Config
@@ -162,6 +164,9 @@ func (s *supervisor) stop() error {
 	}
 	for _, c := range s.cameras {
 		parts = append(parts, c.part)
+		for _, p := range c.pushes {
+			parts = append(parts, p.part)
+		}
 	}
 	for _, p := range parts {
 		p.cancel()

@@ -134,6 +134,7 @@ func (s ICEServer) check(r *report, path string) {
 
 func (c *Camera) check(r *report, path string) {
 	c.checkName(r, path)
+	c.checkPushes(r, path)
 	switch c.Source {
 	case SourceTest:
 		c.refuse(r, path, "a test picture receives nothing", "listen")

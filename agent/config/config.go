@@ -87,6 +87,7 @@ type Camera struct {
 	FPS              int        `toml:"fps"`               // test: pictures per second, 1 to 120
 	Bitrate          Rate       `toml:"bitrate"`           // test: 100 kbit/s to 100 Mbit/s
 	KeyframeInterval Duration   `toml:"keyframe_interval"` // test: 0.1 s to 60 s
+	Pushes           []Push     `toml:"push"`              // where else the stream goes
 }
 
 // defaultWebRTCPort is the port of [webrtc] listen, on the viewer's host.

@@ -94,7 +94,7 @@ func TestReferenceIsDefault(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, key := range allKeys(reflect.TypeFor[Config]()) {
-		if !regexp.MustCompile(`(?m)(^\[+|^# |^|[{,(] *)` + key + `( = |\])`).Match(text) {
+		if !regexp.MustCompile(`(?m)(^(# )?\[+(\w+\.)?|^# |^|[{,(] *)` + key + `( = |\])`).Match(text) {
 			t.Errorf("reference.toml does not name %s", key)
 		}
 	}

@@ -11,6 +11,9 @@ type Changes struct {
 
 	// Cameras by name. One whose name changed is removed and added.
 	Added, Changed, Removed []string
+
+	// Pushed are the cameras of which nothing but the pushes changed.
+	Pushed []string
 }
 
 // Diff compares two configurations.
@@ -29,7 +32,10 @@ func Diff(old, new *Config) Changes {
 		switch delete(before, camera.Name); {
 		case !ok:
 			c.Added = append(c.Added, camera.Name)
-		case !reflect.DeepEqual(was, camera):
+		case reflect.DeepEqual(was, camera):
+		case reflect.DeepEqual(was.withoutPushes(), camera.withoutPushes()):
+			c.Pushed = append(c.Pushed, camera.Name)
+		default:
 			c.Changed = append(c.Changed, camera.Name)
 		}
 	}
@@ -38,6 +44,11 @@ func Diff(old, new *Config) Changes {
 			c.Removed = append(c.Removed, camera.Name)
 		}
 	}
+	return c
+}
+
+func (c Camera) withoutPushes() Camera {
+	c.Pushes = nil
 	return c
 }
 
@@ -53,11 +64,11 @@ func (c Changes) String() string {
 		}
 	}
 	for _, t := range []struct {
-		verb  string
+		what  string
 		names []string
-	}{{"new", c.Added}, {"changed", c.Changed}, {"removed", c.Removed}} {
+	}{{"new camera", c.Added}, {"changed camera", c.Changed}, {"removed camera", c.Removed}, {"pushes of camera", c.Pushed}} {
 		for _, name := range t.names {
-			what = append(what, t.verb+" camera "+name)
+			what = append(what, t.what+" "+name)
 		}
 	}
 	if len(what) == 0 {

@@ -52,6 +52,19 @@ func viewerMetrics() []of[Viewer] {
 	}
 }
 
+// pushMetrics all have the labels camera and destination.
+func pushMetrics() []of[Push] {
+	return []of[Push]{
+		{metric{"lenscast_push_receivers", "gauge", "Receivers that get the stream now"}, func(p *Push) float64 { return float64(p.Receivers) }},
+		{metric{"lenscast_push_bits_per_second", "gauge", "Bitrate over the last second"}, func(p *Push) float64 { return p.Bitrate }},
+		{metric{"lenscast_push_rtt_seconds", "gauge", "Round-trip time, 0 when unknown"}, func(p *Push) float64 { return p.RTT }},
+		{metric{"lenscast_push_loss_ratio", "gauge", "Share of packets lost, 0 to 1"}, func(p *Push) float64 { return p.Loss }},
+		{metric{"lenscast_push_failures_total", "counter", "Attempts and connections that failed"}, func(p *Push) float64 { return float64(p.Failures) }},
+		{metric{"lenscast_push_packets_sent_total", "counter", "Packets sent"}, func(p *Push) float64 { return float64(p.PacketsSent) }},
+		{metric{"lenscast_push_dropped_pictures_total", "counter", "Pictures that could not be sent in time"}, func(p *Push) float64 { return float64(p.DroppedPictures) }},
+	}
+}
+
 // of is a metric of each T.
 type of[T any] struct {
 	metric
@@ -72,6 +85,7 @@ func (r *Report) WriteMetrics(w io.Writer) {
 	write(metric{"lenscast_problems", "gauge", "Problems that somebody should look after"}, float64(len(r.Problems)))
 	writeEach(&b, cameraMetrics(), r.Cameras, func(c *Camera) []string { return []string{"camera", c.Name} })
 	writeEach(&b, viewerMetrics(), r.Viewers, func(v *Viewer) []string { return []string{"camera", v.Camera, "viewer", v.ID} })
+	writeEach(&b, pushMetrics(), r.Pushes, func(p *Push) []string { return []string{"camera", p.Camera, "destination", p.Destination} })
 	_, _ = io.WriteString(w, b.String()) // whoever asked may have gone
 	metrics.WriteProcessMetrics(w)
 }

@@ -57,15 +57,16 @@ func TestMetrics(t *testing.T) {
 	r.WriteMetrics(&b)
 	samples, types := exposition(t, b.String())
 	for name, want := range map[string]float64{
-		`lenscast_build_info{version="odd \"\\\nversion"}`:                  1,
-		`lenscast_uptime_seconds`:                                           3600,
-		`lenscast_viewers`:                                                  1,
-		`lenscast_camera_live{camera="hero"}`:                               1,
-		`lenscast_camera_live{camera="back"}`:                               0,
-		`lenscast_camera_pictures_total{camera="hero"}`:                     1800,
-		`lenscast_camera_frames_per_second{camera="hero"}`:                  29.97,
-		`lenscast_viewer_packets_resent_total{camera="hero",viewer="a1"}`:   3,
-		`lenscast_viewer_dropped_pictures_total{camera="hero",viewer="a1"}`: 4,
+		`lenscast_build_info{version="odd \"\\\nversion"}`:                                       1,
+		`lenscast_uptime_seconds`:                                                                3600,
+		`lenscast_viewers`:                                                                       1,
+		`lenscast_camera_live{camera="hero"}`:                                                    1,
+		`lenscast_camera_live{camera="back"}`:                                                    0,
+		`lenscast_camera_pictures_total{camera="hero"}`:                                          1800,
+		`lenscast_camera_frames_per_second{camera="hero"}`:                                       29.97,
+		`lenscast_viewer_packets_resent_total{camera="hero",viewer="a1"}`:                        3,
+		`lenscast_viewer_dropped_pictures_total{camera="hero",viewer="a1"}`:                      4,
+		`lenscast_push_failures_total{camera="hero",destination="srt://media.example.org:9000"}`: 3,
 	} {
 		if got, ok := samples[name]; !ok || got != want {
 			t.Errorf("%s is %v, want %v", name, got, want)

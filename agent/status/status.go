@@ -21,6 +21,7 @@ type Report struct {
 
 	Cameras []Camera `json:"cameras"` // in the order of the configuration
 	Viewers []Viewer `json:"viewers"` // the oldest first
+	Pushes  []Push   `json:"pushes"`  // in the order of the configuration
 
 	// Problems are lines for people: what somebody should look after.
 	Problems []string `json:"problems"`
@@ -73,6 +74,23 @@ type Viewer struct {
 	DroppedPictures uint64  `json:"dropped_pictures"`
 	RTT             float64 `json:"rtt_seconds"`
 	Loss            float64 `json:"loss"` // share of packets, 0 to 1
+}
+
+// Push is one [[camera.push]].
+type Push struct {
+	Camera          string  `json:"camera"`
+	Destination     string  `json:"destination"` // without options
+	State           string  `json:"state"`       // connecting, listening, sending, no picture, waiting
+	Since           Time    `json:"since"`       // when the state began
+	Reason          string  `json:"reason"`      // why it does not work, empty when it does
+	Failures        uint64  `json:"failures"`    // attempts and connections
+	Receivers       int     `json:"receivers"`
+	Bitrate         float64 `json:"bitrate"`
+	PacketsSent     uint64  `json:"packets_sent"`
+	DroppedPictures uint64  `json:"dropped_pictures"`
+	LastPicture     Time    `json:"last_picture"` // sent
+	RTT             float64 `json:"rtt_seconds"`  // 0 when the receiver reports none
+	Loss            float64 `json:"loss"`         // share of packets, 0 to 1
 }
 
 // Time is a time that is written in UTC with milliseconds, and as null when it

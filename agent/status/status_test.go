@@ -26,6 +26,10 @@ func sample() *Report {
 			ID: "a1", Camera: "hero", Remote: "192.0.2.9:5000", Transport: "udp", State: "live", Since: 12.5, Bitrate: 6e6,
 			PacketsSent: 1000, PacketsResent: 3, NACKs: 3, PLIs: 1, DroppedPictures: 4, RTT: 0.012, Loss: 0.003,
 		}},
+		Pushes: []Push{{
+			Camera: "hero", Destination: "srt://media.example.org:9000", State: "waiting", Since: Time{now}, Reason: "nobody listens there",
+			Failures: 3, Receivers: 1, Bitrate: 6e6, PacketsSent: 2000, DroppedPictures: 5, LastPicture: Time{now}, RTT: 0.02, Loss: 0.01,
+		}},
 		Problems: []string{},
 	}
 }

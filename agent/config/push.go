@@ -1,0 +1,77 @@
+package config
+
+import (
+	"fmt"
+	"net/url"
+	"os"
+	"slices"
+	"strings"
+)
+
+// Push is one [[camera.push]] table: where the stream of its camera goes
+// besides to viewers.
+type Push struct {
+	URL   PushURL `toml:"url"`
+	Token Secret  `toml:"token"` // or passphrase: what the other end wants to hear
+}
+
+// PushURL is where to push to, and how. The options behind "?" may hold a
+// secret, which String and MarshalText leave out.
+type PushURL struct{ text string }
+
+// UnmarshalText takes any URL with a scheme: what each one allows is known to
+// those who send.
+func (p *PushURL) UnmarshalText(text []byte) error {
+	u, err := url.Parse(string(text))
+	if err != nil || u.Scheme == "" || u.Host == "" {
+		// Neither the text nor the error is shown: a passphrase may be in it.
+		return fmt.Errorf("it is not a URL, write it like %s", p.example())
+	}
+	*p = PushURL{string(text)}
+	return nil
+}
+
+// Reveal returns the URL as it was written.
+func (p PushURL) Reveal() string { return p.text }
+
+// String returns the URL with "redacted" in place of secrets.
+func (p PushURL) String() string {
+	head, query, ok := strings.Cut(p.text, "?")
+	if !ok {
+		return head
+	}
+	options := strings.Split(query, "&")
+	for i, option := range options {
+		if name, _, _ := strings.Cut(option, "="); secretWords.MatchString(name) {
+			options[i] = name + "=" + redacted
+		}
+	}
+	return head + "?" + strings.Join(options, "&")
+}
+
+// GoString is String, for %#v.
+func (p PushURL) GoString() string { return p.String() }
+
+// MarshalText is String.
+func (p PushURL) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
+
+func (PushURL) example() string { return `"udp://192.0.2.10:5000"` }
+
+func (c *Camera) checkPushes(r *report, path string) {
+	for i, push := range c.Pushes {
+		path := element(path+".push", i)
+		key := path + ".url"
+		switch {
+		case push.URL == (PushURL{}):
+			if !r.has(key) {
+				r.problem(path, "the push has no address, add: url = %s", push.URL.example())
+			}
+		case slices.ContainsFunc(c.Pushes[:i], func(other Push) bool { return other.URL == push.URL }):
+			r.problem(key, "this camera is pushed there already, remove one of the two")
+		case push.URL.String() != push.URL.text:
+			if info, err := os.Stat(r.file); err == nil && othersMayRead(info.Mode()) {
+				r.warning(key, `other users can read the secret in it, write token_file = "/etc/lenscast/push.token" instead`)
+			}
+		}
+	}
+}

@@ -1,0 +1,211 @@
+package udp
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/lenscast/lenscast/capture/h264"
+	"github.com/lenscast/lenscast/transport/packet"
+)
+
+// cutter makes datagrams of pictures.
+type cutter interface {
+	// picture appends the datagrams of a picture.
+	picture(d *datagrams, pic picture)
+
+	// idle appends what has to be sent when nothing was for a while.
+	idle(d *datagrams, elapsed time.Duration)
+}
+
+// datagrams are kept in one piece of memory that is used again for every
+// picture.
+type datagrams struct {
+	buf  []byte
+	ends []int // of each datagram in buf
+}
+
+func (d *datagrams) reset() { d.buf, d.ends = d.buf[:0], d.ends[:0] }
+
+// end marks what was appended to buf since the last call as a datagram.
+func (d *datagrams) end() { d.ends = append(d.ends, len(d.buf)) }
+
+// link takes datagrams to one receiver. It never waits.
+type link interface {
+	// write sends b, or keeps it until flush. It copies b.
+	write(b []byte) error
+
+	// flush sends what was kept. The error is packet.ErrFull, of any write
+	// since the last flush, when this machine could not take it.
+	flush() error
+}
+
+// counters of everything that one Pusher sends.
+type counters struct {
+	pictures, packets, bytes, dropped atomic.Uint64
+	last                              atomic.Int64 // Unix time in ns of the last picture
+}
+
+// flow sends pictures on one link: paced, and without the pictures that
+// depend on one that could not be sent.
+type flow struct {
+	cut   cutter
+	idle  time.Duration // cut.idle is called after this time without a datagram; 0 means never
+	link  link
+	pacer *packet.Pacer
+	count *counters
+
+	mu        sync.Mutex // guards what follows, cut and link: idle is a timer's
+	datagrams datagrams
+	paced     packet.Picture // what the pacer is told of
+	needKey   bool           // drop everything up to the next IDR
+	last      time.Time      // when something was sent
+	timer     *time.Timer    // until idle, nil without
+	ended     bool
+}
+
+// run sends what r delivers until ctx ends, or r or the link fails. It closes
+// r. The error is the cause of the context's end, if that was it.
+func (f *flow) run(ctx context.Context, r Reader) error {
+	defer r.Close()
+	defer f.end()
+	pictures, err := catchUp(ctx, r)
+	for err == nil {
+		for _, pic := range pictures {
+			if err = f.sendPicture(ctx, pic, r); err != nil {
+				break
+			}
+		}
+		var au *h264.AccessUnit
+		if err == nil {
+			au, err = r.Next(ctx)
+		}
+		if err == nil {
+			pictures = append(pictures[:0], picture{au, au.PTS})
+		}
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return err
+}
+
+func (f *flow) sendPicture(ctx context.Context, pic picture, r Reader) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.needKey && !pic.Key {
+		f.count.dropped.Add(1)
+		return nil
+	}
+	f.needKey = false
+	f.datagrams.reset()
+	f.cut.picture(&f.datagrams, pic)
+	f.paced = packet.Picture{AccessUnit: pic.AccessUnit, Size: len(f.datagrams.buf)}
+	f.pacer.Begin(&f.paced)
+	f.last = time.Now()
+	err := f.send(ctx)
+	f.restartTimer()
+	switch {
+	case errors.Is(err, packet.ErrFull):
+		// A picture with a hole spoils all that follow it.
+		f.needKey = true
+		f.count.dropped.Add(1)
+		r.RequestKeyframe()
+		return nil
+	case err == nil:
+		f.count.pictures.Add(1)
+		f.count.last.Store(time.Now().UnixNano())
+	}
+	return err
+}
+
+// restartTimer makes sendIdle come when nothing else is sent before.
+func (f *flow) restartTimer() {
+	switch wait := f.idle - time.Since(f.last); {
+	case f.idle == 0:
+	case f.timer == nil:
+		f.timer = time.AfterFunc(wait, f.sendIdle)
+	default:
+		f.timer.Reset(wait)
+	}
+}
+
+// sendIdle is called by the timer.
+func (f *flow) sendIdle() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	elapsed := time.Since(f.last)
+	if f.ended || elapsed < f.idle {
+		return // a picture came first
+	}
+	f.last = f.last.Add(elapsed)
+	f.datagrams.reset()
+	f.cut.idle(&f.datagrams, elapsed)
+	// An error here will be one of the next picture, too.
+	_ = f.send(context.Background())
+	f.restartTimer()
+}
+
+// end makes sure that nothing is sent any more.
+func (f *flow) end() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.ended = true
+	if f.timer != nil {
+		f.timer.Stop()
+	}
+}
+
+// send hands the datagrams to the link, a group at a time when they are many.
+func (f *flow) send(ctx context.Context) error {
+	var failure error
+	start := 0
+	for _, end := range f.datagrams.ends {
+		for !f.pacer.Allow(end - start) {
+			failure = first(failure, f.link.flush())
+			if err := f.pacer.Wait(ctx); err != nil {
+				return err
+			}
+		}
+		failure = first(failure, f.link.write(f.datagrams.buf[start:end]))
+		start = end
+	}
+	failure = first(failure, f.link.flush())
+	f.count.packets.Add(uint64(len(f.datagrams.ends)))
+	f.count.bytes.Add(uint64(len(f.datagrams.buf)))
+	return failure
+}
+
+func first(a, b error) error {
+	if a != nil {
+		return a
+	}
+	return b
+}
+
+// batchLink is a link over a UDP socket.
+type batchLink struct {
+	conn  *packet.Conn
+	to    netip.AddrPort
+	batch packet.Batch
+	held  bool
+}
+
+func (l *batchLink) write(b []byte) error {
+	if !l.held {
+		l.batch.Hold()
+		l.held = true
+	}
+	return l.batch.Write(l.conn, b, l.to)
+}
+
+func (l *batchLink) flush() error {
+	if !l.held {
+		return nil
+	}
+	l.held = false
+	return l.batch.Flush()
+}

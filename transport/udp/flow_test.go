@@ -1,0 +1,191 @@
+package udp
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/lenscast/lenscast/capture/h264"
+	"github.com/lenscast/lenscast/transport/packet"
+	"github.com/lenscast/lenscast/transport/udp/internal/clip"
+)
+
+// scriptedReader delivers what it was given, then waits.
+type scriptedReader struct {
+	aus    chan *h264.AccessUnit
+	wishes int
+	closed bool
+}
+
+func newScriptedReader(aus ...*h264.AccessUnit) *scriptedReader {
+	r := &scriptedReader{aus: make(chan *h264.AccessUnit, 1000)}
+	for _, au := range aus {
+		r.aus <- au
+	}
+	return r
+}
+
+func (r *scriptedReader) Next(ctx context.Context) (*h264.AccessUnit, error) {
+	select {
+	case au := <-r.aus:
+		return au, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+func (r *scriptedReader) Len() int         { return len(r.aus) }
+func (r *scriptedReader) RequestKeyframe() { r.wishes++ }
+func (r *scriptedReader) Close()           { r.closed = true }
+
+// recordingLink keeps the groups it was given; from time to time it is full.
+type recordingLink struct {
+	groups  [][]int // sizes of the datagrams between two flushes
+	at      []time.Time
+	current []int
+	full    func(group int) bool
+}
+
+func (l *recordingLink) write(b []byte) error {
+	l.current = append(l.current, len(b))
+	return nil
+}
+
+func (l *recordingLink) flush() error {
+	if len(l.current) == 0 {
+		return nil
+	}
+	l.groups, l.at = append(l.groups, l.current), append(l.at, time.Now())
+	l.current = nil
+	if l.full != nil && l.full(len(l.groups)-1) {
+		return packet.ErrFull
+	}
+	return nil
+}
+
+// plainCutter makes datagrams of 1000 bytes.
+type plainCutter struct{ pts []time.Duration }
+
+func (c *plainCutter) picture(d *datagrams, pic picture) {
+	c.pts = append(c.pts, pic.pts)
+	for n := pic.Size(); n > 0; n -= 1000 {
+		d.buf = append(d.buf, make([]byte, min(n, 1000))...)
+		d.end()
+	}
+}
+
+func (c *plainCutter) idle(d *datagrams, _ time.Duration) {
+	d.buf = append(d.buf, 0)
+	d.end()
+}
+
+func testFlow(l *recordingLink) (*flow, *plainCutter) {
+	c := &plainCutter{}
+	return &flow{cut: c, link: l, pacer: packet.NewPacer(&packet.Clock{}), count: &counters{}}, c
+}
+
+// runFlow runs f in a bubble of synctest and returns what ends it.
+func runFlow(ctx context.Context, f *flow, r Reader) (stop func() error) {
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan error, 1)
+	go func() { done <- f.run(ctx, r) }()
+	return func() error { cancel(); return <-done }
+}
+
+func TestLargePicturesLeaveInSmallGroups(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		link := &recordingLink{}
+		f, _ := testFlow(link)
+		stop := runFlow(t.Context(), f, newScriptedReader(clip.Synthetic(1, 30, 30, 100, 200_000)...))
+		time.Sleep(time.Second)
+		if err := stop(); !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+		total := 0
+		for i, g := range link.groups {
+			n := 0
+			for _, size := range g {
+				n += size
+			}
+			total += n
+			// What a queue of 75 KB at 30 Mbit/s holds besides.
+			if n > 25_000 || i > 0 && n > 8_000 {
+				t.Errorf("group %d has %d bytes", i, n)
+			}
+		}
+		if took := link.at[len(link.at)-1].Sub(link.at[0]); total < 200_000 || took < 50*time.Millisecond || took > 110*time.Millisecond {
+			t.Errorf("%d bytes took %v", total, took)
+		}
+	})
+}
+
+func TestFullSocketDropsToTheNextKeyframe(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		link := &recordingLink{full: func(group int) bool { return group == 3 }}
+		f, cutter := testFlow(link)
+		aus := clip.Synthetic(25, 30, 10, 100, 100)
+		r := newScriptedReader()
+		stop := runFlow(t.Context(), f, r)
+		for _, au := range aus {
+			r.aus <- au
+			time.Sleep(33 * time.Millisecond)
+		}
+		_ = stop()
+		var want []time.Duration
+		for i, au := range aus {
+			if i <= 3 || i >= 10 {
+				want = append(want, au.PTS)
+			}
+		}
+		if !slices.Equal(cutter.pts, want) {
+			t.Errorf("sent pictures of %v, want %v", cutter.pts, want)
+		}
+		if r.wishes != 1 || f.count.dropped.Load() != 7 {
+			t.Errorf("%d wishes for a keyframe, %d pictures dropped; want 1 and 7", r.wishes, f.count.dropped.Load())
+		}
+		if !r.closed {
+			t.Error("the reader is not closed")
+		}
+	})
+}
+
+func TestCatchingUpEndsInThePresent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, cutter := testFlow(&recordingLink{})
+		aus := clip.Synthetic(40, 10, 40, 100, 100)
+		r := newScriptedReader(aus[:30]...)
+		stop := runFlow(t.Context(), f, r)
+		for _, au := range aus[30:] {
+			synctest.Wait()
+			r.aus <- au
+		}
+		time.Sleep(time.Second)
+		_ = stop()
+		if len(cutter.pts) != 40 || cutter.pts[29] != aus[29].PTS || cutter.pts[0] != aus[29].PTS-29*catchUpStep || cutter.pts[39] != aus[39].PTS {
+			t.Errorf("times %v", cutter.pts)
+		}
+	})
+}
+
+func TestClockGoesOnBetweenPictures(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		link := &recordingLink{}
+		f, _ := testFlow(link)
+		f.idle = tsIdle
+		r := newScriptedReader(clip.Synthetic(1, 30, 30, 100, 100)...)
+		stop := runFlow(t.Context(), f, r)
+		time.Sleep(time.Second)
+		_ = stop()
+		for i := 1; i < len(link.at); i++ {
+			if d := link.at[i].Sub(link.at[i-1]); d > 40*time.Millisecond {
+				t.Errorf("nothing for %v", d)
+			}
+		}
+		if n := len(link.at); n < 25 || n > 30 {
+			t.Errorf("%d datagrams in a second", n)
+		}
+	})
+}

@@ -1,0 +1,100 @@
+// Package clip makes real H.264 for the tests of the senders, with ffmpeg.
+package clip
+
+import (
+	"bytes"
+	"fmt"
+	"os/exec"
+	"testing"
+	"time"
+
+	"github.com/lenscast/lenscast/capture/h264"
+)
+
+// Params describe a clip.
+type Params struct {
+	Size    string // such as "640x360"
+	FPS     int
+	Frames  int
+	GOP     int // pictures
+	Bitrate int // bit/s
+}
+
+// Encode returns the access units of a moving test picture. It skips the test
+// when there is no ffmpeg.
+func Encode(tb testing.TB, p Params) []*h264.AccessUnit {
+	tb.Helper()
+	NeedTool(tb, "ffmpeg")
+	cmd := exec.Command("ffmpeg", "-v", "error", "-f", "lavfi",
+		"-i", fmt.Sprintf("testsrc2=size=%s:rate=%d", p.Size, p.FPS),
+		"-frames:v", fmt.Sprint(p.Frames), "-pix_fmt", "yuv420p",
+		"-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency", "-bf", "0",
+		"-b:v", fmt.Sprint(p.Bitrate), "-x264-params", fmt.Sprintf("aud=1:keyint=%d:min-keyint=%d:scenecut=0:repeat-headers=1", p.GOP, p.GOP),
+		"-f", "h264", "-")
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	stream, err := cmd.Output()
+	if err != nil {
+		tb.Fatalf("encode clip: %v: %s", err, stderr.Bytes())
+	}
+	aus := Split(stream)
+	if len(aus) != p.Frames {
+		tb.Fatalf("clip has %d pictures, want %d", len(aus), p.Frames)
+	}
+	for i, au := range aus {
+		au.PTS = time.Duration(i) * time.Second / time.Duration(p.FPS)
+		au.Captured = time.Unix(1_700_000_000, 0).Add(au.PTS)
+	}
+	return aus
+}
+
+// NeedTool skips the test when a program is not installed.
+func NeedTool(tb testing.TB, name string) {
+	tb.Helper()
+	if _, err := exec.LookPath(name); err != nil {
+		tb.Skipf("%s is not installed: it is the judge of this test", name)
+	}
+}
+
+// Split cuts an Annex B stream with access unit delimiters into access units;
+// the delimiters are left out.
+func Split(stream []byte) []*h264.AccessUnit {
+	var aus []*h264.AccessUnit
+	for _, nalu := range bytes.Split(stream, []byte{0, 0, 1}) {
+		nalu = bytes.TrimRight(nalu, "\x00")
+		switch h264.TypeOf(nalu) {
+		case 0:
+			continue
+		case h264.NALUAUD:
+			aus = append(aus, &h264.AccessUnit{})
+			continue
+		}
+		au := aus[len(aus)-1]
+		au.NALUs = append(au.NALUs, nalu)
+		au.Key = au.Key || h264.TypeOf(nalu) == h264.NALUIDR
+	}
+	return aus
+}
+
+// Synthetic returns n access units that no decoder accepts but every sender
+// carries: NAL units of size bytes, an IDR of keySize bytes every gop.
+func Synthetic(n, fps, gop, size, keySize int) []*h264.AccessUnit {
+	aus := make([]*h264.AccessUnit, n)
+	for i := range aus {
+		au := &h264.AccessUnit{PTS: time.Duration(i) * time.Second / time.Duration(fps)}
+		if i%gop == 0 {
+			au.Key = true
+			au.NALUs = [][]byte{{0x67, 0x42, 0xc0, 0x1f, 1}, {0x68, 1, 2, 3}, filled(0x65, keySize)}
+		} else {
+			au.NALUs = [][]byte{filled(0x41, size)}
+		}
+		aus[i] = au
+	}
+	return aus
+}
+
+func filled(header byte, size int) []byte {
+	b := bytes.Repeat([]byte{0x5a}, size)
+	b[0] = header
+	return b
+}

@@ -1,0 +1,189 @@
+package udp
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/pion/rtcp"
+
+	"github.com/lenscast/lenscast/transport/packet"
+)
+
+// reportInterval is the time between two sender reports: within what RFC 3550
+// section 6.2 allows for video (360 s divided by the bandwidth in kbit/s), and
+// often enough to see a network change.
+const reportInterval = time.Second
+
+// ntpEpoch is 1900 in Unix time (RFC 3550 section 4).
+const ntpEpoch = 2_208_988_800
+
+// ntpTime returns NTP's seconds since 1900 as a fixed point number, 32.32.
+func ntpTime(t time.Time) uint64 {
+	return uint64(t.Unix()+ntpEpoch)<<32 | uint64(t.Nanosecond())<<32/1e9
+}
+
+// senderReports makes the RTCP sender reports of an RTP stream, and reads what
+// receivers report back.
+type senderReports struct {
+	ssrc uint32
+
+	mu        sync.Mutex
+	started   bool
+	timestamp uint32    // of the newest picture
+	captured  time.Time // when it was taken, by the wall clock
+	sentAt    time.Time // when it was sent
+	packets   uint32
+	octets    uint32
+
+	// history finds the report that a receiver answers by the middle bits of
+	// its NTP time (RFC 3550 section 6.4.1, LSR).
+	history [16]sentReport
+	next    int
+
+	received map[uint32]reception // by receiver
+}
+
+type sentReport struct {
+	lsr uint32
+	at  time.Time
+}
+
+// reception is what a receiver had got at its last report.
+type reception struct {
+	at      time.Time
+	highest uint32
+	lost    int64
+}
+
+// maxReceivers bounds what is remembered: of a multicast group anybody may
+// send reports.
+const maxReceivers = 64
+
+func newSenderReports(ssrc uint32) *senderReports {
+	return &senderReports{ssrc: ssrc, received: make(map[uint32]reception)}
+}
+
+// sent tells of a picture in so many packets with so many bytes of payload.
+func (r *senderReports) sent(timestamp uint32, captured time.Time, packets, octets int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.started, r.timestamp, r.captured, r.sentAt = true, timestamp, captured, time.Now()
+	r.packets += uint32(packets)
+	r.octets += uint32(octets)
+}
+
+// report returns the next sender report, nil before the first picture. Its two
+// times are those of the same instant, now: so a receiver learns when each
+// picture was captured.
+func (r *senderReports) report(now time.Time, cname string) []byte {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.started {
+		return nil
+	}
+	age := now.Sub(r.captured)
+	if age < 0 || age > 10*time.Second {
+		age = now.Sub(r.sentAt) // the clock was set meanwhile, or the time of capture is not known
+	}
+	ntp := ntpTime(now)
+	r.history[r.next] = sentReport{uint32(ntp >> 16), now}
+	r.next = (r.next + 1) % len(r.history)
+	b, err := rtcp.Marshal([]rtcp.Packet{
+		&rtcp.SenderReport{
+			SSRC: r.ssrc, NTPTime: ntp,
+			RTPTime:     r.timestamp + uint32(int64(age)*9/100_000),
+			PacketCount: r.packets, OctetCount: r.octets,
+		},
+		rtcp.NewCNAMESourceDescription(r.ssrc, cname),
+	})
+	if err != nil {
+		return nil // only a name of more than 255 bytes could cause it
+	}
+	return b
+}
+
+// feedback turns a reception report into what is known of the way there. ok
+// is false for reports that are not about this stream.
+func (r *senderReports) feedback(from uint32, rr rtcp.ReceptionReport, now time.Time) (f packet.Feedback, ok bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if rr.SSRC != r.ssrc || !r.started {
+		return f, false
+	}
+	f = packet.Feedback{
+		At:     now,
+		Loss:   float64(rr.FractionLost) / 256,
+		Jitter: time.Duration(rr.Jitter) * time.Second / 90_000,
+	}
+	for _, s := range r.history {
+		if rr.LastSenderReport != 0 && s.lsr == rr.LastSenderReport {
+			delay := time.Duration(rr.Delay) * time.Second / 65536
+			f.RTT = max(now.Sub(s.at)-delay, 0)
+		}
+	}
+	lost := int64(int32(rr.TotalLost<<8) >> 8) // 24 bits, signed
+	last, known := r.received[from]
+	if known || len(r.received) < maxReceivers {
+		r.received[from] = reception{now, rr.LastSequenceNumber, lost}
+	}
+	if dt := now.Sub(last.at).Seconds(); known && dt > 0 && r.packets > 0 {
+		// Sequence numbers tell packets; their mean size makes bytes of them.
+		got := int64(int32(rr.LastSequenceNumber-last.highest)) - (lost - last.lost)
+		mean := float64(r.octets)/float64(r.packets) + rtpHeader
+		f.ReceiveRate = max(float64(got), 0) * mean * 8 / dt
+	}
+	return f, true
+}
+
+// reportRTP sends a sender report every second until ctx ends.
+func (p *Pusher) reportRTP(ctx context.Context, conn *packet.Conn) {
+	cname := fmt.Sprintf("%08x@lenscast", p.rtp.reports.ssrc)
+	ticker := time.NewTicker(reportInterval)
+	defer ticker.Stop()
+	first := time.NewTimer(50 * time.Millisecond) // receivers synchronize sooner
+	defer first.Stop()
+	for {
+		var now time.Time
+		select {
+		case <-ctx.Done():
+			return
+		case now = <-first.C:
+		case now = <-ticker.C:
+		}
+		if b := p.rtp.reports.report(now, cname); b != nil {
+			// Whether anybody listens for reports is not known.
+			_, _ = conn.Write(b)
+		}
+		if err := p.rtp.fileError(); err != nil {
+			p.p.Log.Warn("session description not written", "error", err)
+		}
+	}
+}
+
+// receiveRTCP reads what a receiver sent: reports and wishes for a keyframe.
+func (p *Pusher) receiveRTCP(b []byte, reader Reader) {
+	packets, err := rtcp.Unmarshal(b)
+	if err != nil {
+		return // not RTCP: receivers may send anything to open their firewall
+	}
+	now := time.Now()
+	for _, pkt := range packets {
+		var from uint32
+		var reports []rtcp.ReceptionReport
+		switch pkt := pkt.(type) {
+		case *rtcp.ReceiverReport:
+			from, reports = pkt.SSRC, pkt.Reports
+		case *rtcp.SenderReport:
+			from, reports = pkt.SSRC, pkt.Reports
+		case *rtcp.PictureLossIndication, *rtcp.FullIntraRequest:
+			reader.RequestKeyframe()
+		}
+		for _, rr := range reports {
+			if f, ok := p.rtp.reports.feedback(from, rr, now); ok {
+				p.setFeedback(f)
+			}
+		}
+	}
+}

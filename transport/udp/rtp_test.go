@@ -1,0 +1,195 @@
+package udp
+
+import (
+	"encoding/binary"
+	"fmt"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pion/rtcp"
+	"github.com/pion/rtp"
+
+	"github.com/lenscast/lenscast/capture/h264"
+	"github.com/lenscast/lenscast/transport/packet"
+	"github.com/lenscast/lenscast/transport/udp/internal/clip"
+)
+
+func testRTPStream(t testing.TB, url string) *rtpStream {
+	t.Helper()
+	d, err := ParseDestination(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return newRTPStream(d, "hero", 0x1234, 0xfffffff0)
+}
+
+func TestRTPPackets(t *testing.T) {
+	s := testRTPStream(t, "rtp://192.0.2.1:5000")
+	var seq uint16 = 0xfff0
+	for i, au := range clip.Synthetic(40, 30, 10, 3000, 9000) {
+		var d datagrams
+		s.picture(&d, picture{au, au.PTS})
+		start := 0
+		for n, end := range d.ends {
+			b := d.buf[start:end]
+			start = end
+			var p rtp.Packet
+			if err := p.Unmarshal(b); err != nil {
+				t.Fatal(err)
+			}
+			if len(b) > 1360 || p.SequenceNumber != seq || p.SSRC != 0x1234 || p.PayloadType != 96 ||
+				p.Timestamp != 0xfffffff0+uint32(i*3000) || p.Marker != (n == len(d.ends)-1) {
+				t.Fatalf("picture %d packet %d: %v", i, n, p.Header)
+			}
+			seq++
+		}
+	}
+}
+
+func TestSDP(t *testing.T) {
+	for url, connection := range map[string]string{
+		"rtp://192.0.2.1:5000":       "c=IN IP4 192.0.2.1\r\n",
+		"rtp://239.1.2.3:5000?ttl=4": "c=IN IP4 239.1.2.3/4\r\n",
+		"rtp://[2001:db8::1]:5000":   "c=IN IP6 2001:db8::1\r\n",
+	} {
+		s := testRTPStream(t, url)
+		to, err := resolve(t.Context(), s.dest.Host)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.setAddress(to)
+		au := clip.Synthetic(1, 30, 30, 10, 10)[0]
+		s.describe(picture{au, 0})
+		for _, want := range []string{connection, "m=video 5000 RTP/AVP 96\r\n", "s=hero\r\n", "profile-level-id=42C01F;", "sprop-parameter-sets=Z0LAHwE=,aAECAw=="} {
+			if !strings.Contains(s.description(), want) {
+				t.Errorf("%s: no %q in\n%s", url, want, s.description())
+			}
+		}
+	}
+}
+
+func TestSenderReportTellsCaptureTime(t *testing.T) {
+	r := newSenderReports(7)
+	now := time.Now()
+	if r.report(now, "x") != nil {
+		t.Error("a report before the first picture")
+	}
+	captured := now.Add(-80 * time.Millisecond)
+	r.sent(90_000, captured, 10, 12_000)
+	packets, err := rtcp.Unmarshal(r.report(now, "camera@lenscast"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	sr := packets[0].(*rtcp.SenderReport)
+	// The instant at which the picture with timestamp 90000 was captured.
+	age := time.Duration(sr.RTPTime-90_000) * time.Second / 90_000
+	seconds := float64(sr.NTPTime>>32) - ntpEpoch + float64(uint32(sr.NTPTime))/(1<<32) - age.Seconds()
+	if d := seconds - float64(captured.UnixNano())/1e9; d < -0.001 || d > 0.001 {
+		t.Errorf("the report says captured %.4f s late", d)
+	}
+	if sr.PacketCount != 10 || sr.OctetCount != 12_000 || sr.SSRC != 7 {
+		t.Errorf("%v", sr)
+	}
+
+	// A clock that was set must not make nonsense.
+	r.sent(180_000, now.Add(-48*time.Hour), 1, 1)
+	packets, err = rtcp.Unmarshal(r.report(time.Now(), "x"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := packets[0].(*rtcp.SenderReport).RTPTime - 180_000; d > 90_000 {
+		t.Errorf("timestamp runs %d ahead", d)
+	}
+}
+
+func TestFeedback(t *testing.T) {
+	r := newSenderReports(7)
+	now := time.Now()
+	r.sent(0, now, 1000, 1000*988)
+	sr := r.report(now, "x")
+	lsr := uint32(binary.BigEndian.Uint64(sr[8:]) >> 16)
+	rr := rtcp.ReceptionReport{SSRC: 7, FractionLost: 64, TotalLost: 100, LastSequenceNumber: 1000, LastSenderReport: lsr, Delay: 65536 / 10, Jitter: 900}
+	f, ok := r.feedback(1, rr, now.Add(150*time.Millisecond))
+	if !ok || f.Loss != 0.25 || f.Jitter != 10*time.Millisecond || f.RTT < 49*time.Millisecond || f.RTT > 51*time.Millisecond || f.ReceiveRate != 0 {
+		t.Errorf("first: %+v %v", f, ok)
+	}
+	rr.LastSequenceNumber, rr.TotalLost = 2000, 200
+	f, _ = r.feedback(1, rr, now.Add(1150*time.Millisecond))
+	if f.ReceiveRate < 7.19e6 || f.ReceiveRate > 7.21e6 { // 900 packets of 1000 bytes
+		t.Errorf("receive rate %v", f.ReceiveRate)
+	}
+	rr.SSRC = 8
+	if _, ok := r.feedback(1, rr, now); ok {
+		t.Error("a report about somebody else counts")
+	}
+}
+
+// TestRTCPOverTheWire has a receiver report loss and ask for a keyframe.
+func TestRTCPOverTheWire(t *testing.T) {
+	port := freePort(t)
+	control, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port + 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer control.Close()
+	media, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer media.Close()
+	c := newCamera(clip.Synthetic(60, 30, 30, 1000, 1000))
+	p := newPusher(t, fmt.Sprintf("rtp://127.0.0.1:%d", port), c)
+	reports := make(chan packet.Feedback, 10)
+	p.p.OnFeedback = func(f packet.Feedback) { reports <- f }
+	start(t, p)
+
+	buf := make([]byte, 1500)
+	_ = control.SetReadDeadline(time.Now().Add(10 * time.Second))
+	n, from, err := control.ReadFromUDPAddrPort(buf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	packets, err := rtcp.Unmarshal(buf[:n])
+	if err != nil {
+		t.Fatal(err)
+	}
+	sr := packets[0].(*rtcp.SenderReport)
+	b, err := rtcp.Marshal([]rtcp.Packet{
+		&rtcp.ReceiverReport{SSRC: 9, Reports: []rtcp.ReceptionReport{{SSRC: sr.SSRC, FractionLost: 128, LastSenderReport: uint32(sr.NTPTime >> 16)}}},
+		&rtcp.PictureLossIndication{SenderSSRC: 9, MediaSSRC: sr.SSRC},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := control.WriteToUDPAddrPort(b, from); err != nil {
+		t.Fatal(err)
+	}
+	f := wait(t, "feedback", reports)
+	if f.Loss != 0.5 || f.RTT <= 0 || f.RTT > time.Second {
+		t.Errorf("%+v", f)
+	}
+	until(t, "the keyframe is asked for", func() bool { return c.wishes.Load() == 1 })
+}
+
+func FuzzReceiveRTCP(f *testing.F) {
+	p := newPusher(f, "rtp://192.0.2.1:5000", newCamera(clip.Synthetic(2, 30, 30, 10, 10)))
+	p.rtp.reports.sent(0, time.Now(), 1, 1)
+	seed, err := rtcp.Marshal([]rtcp.Packet{
+		&rtcp.ReceiverReport{SSRC: 9, Reports: []rtcp.ReceptionReport{{SSRC: p.rtp.reports.ssrc, FractionLost: 128}}},
+		&rtcp.PictureLossIndication{},
+	})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(seed)
+	f.Add([]byte{0x80, 200, 0, 0})
+	reader := newScriptedReader((*h264.AccessUnit)(nil))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		p.receiveRTCP(b, reader)
+		if n := len(p.rtp.reports.received); n > maxReceivers {
+			t.Errorf("%d receivers are remembered", n)
+		}
+	})
+}
