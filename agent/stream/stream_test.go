@@ -220,6 +220,24 @@ func TestNextWaitsAndCloseEndsIt(t *testing.T) {
 	})
 }
 
+func TestCloseEndsAllReaders(t *testing.T) {
+	f := feeder{s: stream.New("cam")}
+	f.publish(true)
+	before := f.s.Subscribe(stream.AtOnce, 5)
+	f.s.Close()
+	f.publish(true)
+	after := f.s.Subscribe(stream.AtOnce, 5)
+	for _, r := range []*stream.Reader{before, after} {
+		if _, err := r.Next(t.Context()); err != stream.ErrClosed {
+			t.Errorf("Next after the stream was closed: %v, want ErrClosed", err)
+		}
+		r.Close()
+	}
+	if n := f.s.Stats().Readers; n != 0 {
+		t.Errorf("%d readers left", n)
+	}
+}
+
 func TestStats(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := feeder{s: stream.New("cam")}
