@@ -14,7 +14,7 @@ import (
 const (
 	// maxCatchUp is what the sender reads to bring its hash to where the
 	// receiver wants the content from, while the receiver waits.
-	maxCatchUp = 2 * hashLogStep
+	maxCatchUp = 2 * HashStep
 	// finalWords is how long a sender whose connection broke waits for the
 	// ERROR that may be on its way.
 	finalWords = time.Second
@@ -159,7 +159,7 @@ func (x *exchange) read(ctx context.Context, from, to int64) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		n := int(min(to-from, int64(len(buf)), hashLogStep-from%hashLogStep))
+		n := int(min(to-from, int64(len(buf)), HashStep-from%HashStep))
 		if err := x.readAt(buf[:n], from); err != nil {
 			return err
 		}
@@ -192,7 +192,7 @@ func (x *exchange) hashed(p []byte, end int64) error {
 		return nil
 	}
 	x.hash.Write(p)
-	if end%hashLogStep != 0 {
+	if end%HashStep != 0 {
 		return nil
 	}
 	state, err := x.hash.(encoding.BinaryMarshaler).MarshalBinary()
@@ -248,7 +248,7 @@ func (x *exchange) content(ctx context.Context, acks <-chan int64, over chan ver
 		case x.now.Durable = <-acks:
 		default:
 		}
-		n := int(min(x.u.File.Size-x.offset, int64(step), hashLogStep-x.offset%hashLogStep))
+		n := int(min(x.u.File.Size-x.offset, int64(step), HashStep-x.offset%HashStep))
 		payload := frame[headerBytes : headerBytes+n]
 		if err := x.readAt(payload, x.offset); err != nil {
 			return Digest{}, err

@@ -22,12 +22,14 @@ type HashLog struct {
 	states map[int64][]byte
 }
 
+// HashStep is the content in bytes between two records of a [HashLog]. A
+// smaller file needs none.
+const HashStep = 16 << 20
+
 const (
 	hashLogRecord = hashStateBytes + 4
-	// hashLogStep is the content between two records.
-	hashLogStep = 16 << 20
 	// maxHashLog bounds what is read from disk: the records of 1 TiB.
-	maxHashLog = (1 << 40) / hashLogStep * hashLogRecord
+	maxHashLog = (1 << 40) / HashStep * hashLogRecord
 )
 
 // NewHashLog returns a log that lives in memory.

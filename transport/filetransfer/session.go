@@ -70,7 +70,11 @@ func (s *session) run(ctx context.Context) {
 	switch {
 	case err == nil:
 	case errors.As(err, &e):
-		s.log.Warn("connection ended", "error", err)
+		level := slog.LevelWarn
+		if e.Code == CodeShutdown {
+			level = slog.LevelInfo // not the sender's fault
+		}
+		s.log.Log(ctx, level, "connection ended", "error", err)
 		s.complain(e)
 	default:
 		s.log.Debug("connection broke", "error", err)

@@ -24,12 +24,12 @@ type receiver struct {
 	stop func()
 }
 
-func startReceiver(t *testing.T, change func(*filetransfer.ReceiverParams)) *receiver {
+func startReceiver(t testing.TB, change func(*filetransfer.ReceiverParams)) *receiver {
 	t.Helper()
 	return startReceiverIn(t, t.TempDir(), dirstore.Params{}, change)
 }
 
-func startReceiverIn(t *testing.T, dir string, sp dirstore.Params, change func(*filetransfer.ReceiverParams)) *receiver {
+func startReceiverIn(t testing.TB, dir string, sp dirstore.Params, change func(*filetransfer.ReceiverParams)) *receiver {
 	t.Helper()
 	fsys, err := dirstore.OpenDir(dir)
 	if err != nil {
@@ -77,7 +77,7 @@ func startReceiverIn(t *testing.T, dir string, sp dirstore.Params, change func(*
 	return rx
 }
 
-func newSender(t *testing.T, addr string, change func(*filetransfer.SenderParams)) *filetransfer.Sender {
+func newSender(t testing.TB, addr string, change func(*filetransfer.SenderParams)) *filetransfer.Sender {
 	t.Helper()
 	p := filetransfer.SenderParams{Address: addr, Agent: "hero", Timeout: 10 * time.Second}
 	if change != nil {

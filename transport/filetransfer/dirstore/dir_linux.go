@@ -20,6 +20,13 @@ func lockWhole(file *os.File) error {
 }
 
 func allocate(file *os.File, size int64) error {
+	var st unix.Statfs_t
+	if err := unix.Fstatfs(int(file.Fd()), &st); err != nil {
+		return err
+	}
+	if st.Type == unix.TMPFS_MAGIC {
+		return errors.ErrUnsupported // it would clear all of the memory, only to be written again
+	}
 	err := unix.Fallocate(int(file.Fd()), unix.FALLOC_FL_KEEP_SIZE, 0, size)
 	if errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.ENOSYS) {
 		return errors.ErrUnsupported
