@@ -90,10 +90,12 @@ func (s *session) complain(e *Error) {
 	if s.out.message(frameError, failure{Code: e.Code, Reason: e.Reason}) != nil {
 		return
 	}
-	if half, ok := s.out.conn.(interface{ CloseWrite() error }); ok {
-		_ = half.CloseWrite() // the close that follows does as well
-	}
 	raw := s.conn.Conn
+	for _, conn := range []net.Conn{s.out.conn, raw} { // TLS first, then TCP
+		if half, ok := conn.(interface{ CloseWrite() error }); ok {
+			_ = half.CloseWrite() // the close that follows does as well
+		}
+	}
 	_ = raw.SetReadDeadline(time.Now().Add(lingerTimeout)) // without it the read below ends at once
 	_, _ = io.Copy(io.Discard, io.LimitReader(raw, 64<<20))
 }

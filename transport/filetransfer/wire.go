@@ -118,10 +118,11 @@ func (f *frameReader) next() (frameType, []byte, error) {
 		limit = maxData
 	case frameHello, frameOffer, frameAck, frameEnd, frameDone, frameError:
 	default:
-		return 0, nil, errorf(CodeProtocol, "unknown frame %v", t)
+		// Damaged on the way, more likely than meant.
+		return 0, nil, errorf(CodeCorrupt, "unknown frame %v", t)
 	}
 	if length > limit {
-		return 0, nil, errorf(CodeProtocol, "%v frame of %d bytes, %d are allowed", t, length, limit)
+		return 0, nil, errorf(CodeCorrupt, "%v frame of %d bytes, %d are allowed", t, length, limit)
 	}
 	if cap(f.buf) < length {
 		size := maxMessage
