@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -28,7 +29,8 @@ import (
 // in the end every file is there once and whole.
 //
 // LENSCAST_SCHEDULES sets how many schedules are tried, LENSCAST_SEED the
-// first one.
+// first one. The test was seen to fail with each sync, and the removal of the
+// sidecar before the link, taken out of the store.
 func TestSchedules(t *testing.T) {
 	first, count := fromEnv(t, "LENSCAST_SEED", 1), fromEnv(t, "LENSCAST_SCHEDULES", 400)
 	var faults [len(faultNames)]int
@@ -88,6 +90,7 @@ type world struct {
 	t    *testing.T
 	rand *rand.Rand // used by one goroutine at a time: the test's
 	disk *disk
+	sent [][]byte // contents, confirmed or not
 
 	budget   atomic.Int64 // faults that are still to come
 	happened [len(faultNames)]int
@@ -122,6 +125,7 @@ func (w *world) run() {
 			},
 			Content: bytes.NewReader(content),
 		}
+		w.sent = append(w.sent, content)
 		receipt := w.deliver(u)
 		if w.t.Failed() {
 			break
@@ -155,20 +159,36 @@ func (w *world) deliver(u *filetransfer.Upload) filetransfer.Receipt {
 			if _, rerr := u.Content.ReadAt(sent, 0); rerr != nil && !errors.Is(rerr, io.EOF) {
 				w.t.Fatal(rerr)
 			}
-			if gerr != nil || !bytes.Equal(content, sent) {
+			if gerr == nil && !bytes.Equal(content, sent) {
+				gerr = errors.New("its content is another")
+			}
+			if gerr != nil {
 				w.t.Errorf("confirmed %s, but a power cut now would lose it: %v", receipt.Name, gerr)
 			}
 			return receipt
 		}
-		if filetransfer.Permanent(err) {
-			w.t.Errorf("gave up: %v", err)
+		var said *filetransfer.Error
+		if filetransfer.Permanent(err) || errors.As(err, &said) && said.Code == filetransfer.CodeMismatch {
+			// A mismatch would be a checkpoint that lied: damage on the way
+			// is found frame by frame.
+			w.t.Errorf("failed for good: %v", err)
 			return receipt
 		}
 		w.recover()
+		w.whole()
 		time.Sleep(time.Second)
 	}
 	w.t.Errorf("not confirmed after %d attempts", attempts)
 	return filetransfer.Receipt{}
+}
+
+// whole checks that what has a final name is whole, confirmed or not.
+func (w *world) whole() {
+	for name, content := range w.disk.files() {
+		if !slices.ContainsFunc(w.sent, func(sent []byte) bool { return bytes.Equal(sent, content) }) {
+			w.t.Errorf("%s is there with %d bytes, but was not sent so", name, len(content))
+		}
+	}
 }
 
 // attempt sends u with a sender of its own, whose memory is gone afterwards in
@@ -184,6 +204,8 @@ func (w *world) attempt(u *filetransfer.Upload) (filetransfer.Receipt, error) {
 	w.mu.Unlock()
 	sender, err := filetransfer.NewSender(filetransfer.SenderParams{
 		Address: "receiver:9000", Agent: "hero", Dial: w.dial,
+		// Small frames, so that much lies between two checkpoints.
+		Pace: func(context.Context, int) error { return nil }, PacedBytes: 500 + w.rand.IntN(2000),
 	})
 	if err != nil {
 		w.t.Fatal(err)
