@@ -151,8 +151,8 @@ func (s *session) serveV2(ctx context.Context, conn net.Conn) error {
 	for {
 		s.conn.expect(1<<20, deadline) // no message is that long: a plain deadline
 		t, payload, err := s.in.next()
-		if errors.Is(err, io.EOF) {
-			return nil
+		if errors.Is(err, io.EOF) || err != nil && ctx.Err() != nil {
+			return nil // between two files nobody loses anything
 		}
 		if err != nil {
 			return err

@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -21,7 +22,7 @@ type receiver struct {
 	*filetransfer.Receiver
 	addr string
 	dir  string
-	stop func()
+	stop func() // waits until it has ended
 }
 
 func startReceiver(t testing.TB, change func(*filetransfer.ReceiverParams)) *receiver {
@@ -58,13 +59,8 @@ func startReceiverIn(t testing.TB, dir string, sp dirstore.Params, change func(*
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- r.Serve(ctx, ln) }()
-	stopped := false
 	rx := &receiver{Receiver: r, addr: ln.Addr().String(), dir: dir}
-	rx.stop = func() {
-		if stopped {
-			return
-		}
-		stopped = true
+	rx.stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-ended; err != nil {
 			t.Errorf("Serve: %v", err)
@@ -72,7 +68,7 @@ func startReceiverIn(t testing.TB, dir string, sp dirstore.Params, change func(*
 		if err := fsys.Close(); err != nil {
 			t.Error(err)
 		}
-	}
+	})
 	t.Cleanup(rx.stop)
 	return rx
 }
