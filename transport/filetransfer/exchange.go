@@ -239,7 +239,10 @@ func (x *exchange) content(ctx context.Context, acks <-chan int64, over chan ver
 	if x.p.Pace != nil {
 		step = min(step, x.p.PacedBytes)
 	}
-	frame := make([]byte, headerBytes+step)
+	if need := headerBytes + int(min(int64(step), x.u.File.Size-x.offset)); len(x.buf) < need {
+		x.buf = make([]byte, need)
+	}
+	frame := x.buf
 	for x.offset < x.u.File.Size {
 		select {
 		case v := <-over: // the receiver ends it

@@ -18,9 +18,8 @@ type intake struct {
 	file  Incoming
 	token string // for another look at the credentials
 
-	hash    hash.Hash
-	hashing sync.WaitGroup
-	offset  int64 // content in the store, hashed
+	hash   hash.Hash
+	offset int64 // content in the store, hashed
 
 	checkpoints  sync.WaitGroup // at most one, beside the receiving of what follows
 	checkpointAt int64          // where the last one was begun
@@ -117,14 +116,10 @@ func (i *intake) take(p []byte) error {
 	if int64(len(p)) > i.transfer.file.Size-i.offset {
 		return errorf(CodeProtocol, "more content than the %d bytes announced", i.transfer.file.Size)
 	}
-	// Hashing and writing cost about the same: side by side they take half the
-	// time, which is what bounds the speed of one transfer.
-	i.hashing.Go(func() { i.hash.Write(p) })
-	_, err := i.file.Write(p)
-	i.hashing.Wait()
-	if err != nil {
+	if _, err := i.file.Write(p); err != nil {
 		return asError(err, CodeStorage)
 	}
+	i.hash.Write(p)
 	i.offset += int64(len(p))
 	i.received.Store(i.offset)
 	i.r.total.bytes.Add(uint64(len(p)))

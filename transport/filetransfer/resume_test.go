@@ -230,6 +230,27 @@ func TestOneOfManyNames(t *testing.T) {
 	}
 }
 
+// TestMovedFolders goes on when people move folders away, the store's own too.
+func TestMovedFolders(t *testing.T) {
+	r := startReceiver(t, nil)
+	s := newSender(t, r.addr, nil)
+	for i := range 2 {
+		content := noise(uint64(i), 1000)
+		u := upload("clip.mp4", content)
+		u.File.ID = "file-000" + string(rune('0'+i))
+		receipt, err := s.Send(t.Context(), u, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		wantFile(t, r.dir, receipt.Name, content)
+		for _, dir := range []string{"hero/roof", ".lenscast/done/hero", ".lenscast/partial/hero"} {
+			if err := os.RemoveAll(filepath.Join(r.dir, dir)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
 // TestPlanted meets links that somebody has put into the folder.
 func TestPlanted(t *testing.T) {
 	outside := t.TempDir()

@@ -67,6 +67,7 @@ type link struct {
 	conn   net.Conn
 	in     *frameReader
 	out    *frameWriter
+	buf    []byte // a DATA frame, kept from file to file
 	opened time.Time
 	used   bool // a file has been exchanged over it
 }

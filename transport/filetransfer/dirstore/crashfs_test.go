@@ -310,20 +310,6 @@ func (p *process) ReadDir(name string) ([]fs.DirEntry, error) {
 	return entries, nil
 }
 
-func (p *process) Chtimes(name string, modified time.Time) error {
-	err := p.enter("chtimes", name)
-	defer p.mu.Unlock()
-	if err != nil {
-		return err
-	}
-	n := p.find(name)
-	if n == nil {
-		return failed("chtimes", name, fs.ErrNotExist)
-	}
-	n.modified = modified
-	return nil
-}
-
 func (p *process) SyncDir(name string) error {
 	err := p.enter("syncdir", name)
 	defer p.mu.Unlock()
@@ -411,6 +397,15 @@ func (f *openFile) Stat() (fs.FileInfo, error) {
 		return nil, err
 	}
 	return info{f.n, f.name, int64(len(f.n.data))}, nil
+}
+
+func (f *openFile) SetModified(t time.Time) error {
+	err := f.p.enter("utimes", f.name)
+	defer f.p.mu.Unlock()
+	if err == nil {
+		f.n.modified = t
+	}
+	return err
 }
 
 func (f *openFile) Allocate(int64) error { return errors.ErrUnsupported }

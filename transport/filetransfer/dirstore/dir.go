@@ -91,11 +91,6 @@ func (d *Dir) ReadDir(name string) ([]fs.DirEntry, error) {
 	return dir.ReadDir(-1)
 }
 
-// Chtimes sets the time of the last change.
-func (d *Dir) Chtimes(name string, modified time.Time) error {
-	return d.root.Chtimes(name, time.Time{}, modified)
-}
-
 // SyncDir makes the names in a folder durable.
 func (d *Dir) SyncDir(name string) error {
 	dir, err := d.root.Open(name)
@@ -106,7 +101,9 @@ func (d *Dir) SyncDir(name string) error {
 	return dir.Sync()
 }
 
-// diskFile adds Allocate to *os.File.
+// diskFile adds to *os.File what it lacks.
 type diskFile struct{ *os.File }
 
 func (f diskFile) Allocate(size int64) error { return allocate(f.File, size) }
+
+func (f diskFile) SetModified(t time.Time) error { return setModified(f.File, t) }

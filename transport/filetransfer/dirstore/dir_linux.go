@@ -7,6 +7,7 @@ import (
 	"math"
 	"os"
 	"path"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -32,6 +33,11 @@ func allocate(file *os.File, size int64) error {
 		return errors.ErrUnsupported
 	}
 	return err
+}
+
+func setModified(file *os.File, t time.Time) error {
+	tv := unix.NsecToTimeval(t.UnixNano())
+	return unix.Futimes(int(file.Fd()), []unix.Timeval{tv, tv})
 }
 
 // Free returns the room that an unprivileged process has on the disk.

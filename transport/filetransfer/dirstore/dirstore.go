@@ -214,49 +214,61 @@ func (s *Store) readRecord(name string) (*record, error) {
 	return &r, nil
 }
 
-// writeFile makes the file name with content data, in the place of what is
-// there. With durable set it has replaced the old one on the disk, whole, when
-// this returns; without, a power cut can leave a damaged file.
-func (s *Store) writeFile(name string, data []byte, durable bool) error {
-	target := name
-	if durable {
-		target += ".new"
-	}
-	// Never into a file that is there: it may be a link to another.
-	if _, err := s.drop(target); err != nil {
+// drop removes the file name, if it is there.
+func (s *Store) drop(name string) error {
+	if err := s.fs.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	file, err := s.fs.OpenFile(target, openCreate, filePerm)
+	return nil
+}
+
+// createNew makes the file name. What is there by that name is not written, it
+// may have another, but gives up this one.
+func (s *Store) createNew(name string) (File, error) {
+	file, err := s.fs.OpenFile(name, openCreate, filePerm)
+	switch {
+	case errors.Is(err, fs.ErrExist):
+		err = s.drop(name)
+	case errors.Is(err, fs.ErrNotExist):
+		s.forgetDirs()
+		err = s.ensureDir(path.Dir(name))
+	default:
+		return file, err
+	}
+	if err != nil {
+		return nil, err
+	}
+	return s.fs.OpenFile(name, openCreate, filePerm)
+}
+
+// replaceFile makes data the content of the file name, on the disk: after a
+// power cut it has the old content or the new.
+func (s *Store) replaceFile(name string, data []byte) error {
+	fresh := name + ".new"
+	file, err := s.createNew(fresh)
 	if err != nil {
 		return err
 	}
 	_, err = file.WriteAt(data, 0)
-	if err == nil && durable {
+	if err == nil {
 		err = file.Sync()
 	}
-	if cerr := file.Close(); err == nil {
-		err = cerr
+	if err := errors.Join(err, file.Close()); err != nil {
+		return err
 	}
-	if err == nil && durable {
-		err = s.fs.Rename(target, name)
+	if err := s.fs.Rename(fresh, name); err != nil {
+		return err
 	}
-	if err == nil && durable {
-		err = s.fs.SyncDir(path.Dir(name))
-	}
-	return err
+	return s.fs.SyncDir(path.Dir(name))
 }
 
-// ensureDir makes the folder dir and those above it, durably.
+// ensureDir makes the folder dir and those above it, durably. One that it has
+// seen is taken to be there still, until forgetDirs.
 func (s *Store) ensureDir(dir string) error {
 	s.mu.Lock()
 	_, known := s.dirs[dir]
 	s.mu.Unlock()
-	if known {
-		if _, err := s.fs.Lstat(dir); err == nil {
-			return nil
-		}
-	}
-	if dir == "." {
+	if known || dir == "." {
 		return nil
 	}
 	if err := s.ensureDir(path.Dir(dir)); err != nil {
@@ -285,6 +297,13 @@ func (s *Store) ensureDir(dir string) error {
 	return nil
 }
 
+// forgetDirs is called when a folder that was known is gone: people move them.
+func (s *Store) forgetDirs() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	clear(s.dirs)
+}
+
 // maxKnownDirs bounds the memory of folders; forgetting costs a sync each.
 const maxKnownDirs = 4096
 
@@ -310,6 +329,13 @@ func (s *Store) place(ctx context.Context, f filetransfer.File, size int64, sum 
 			continue // its twin is there: another file on a disk that folds case
 		}
 		err = s.fs.Link(partialPath(f), final)
+		if errors.Is(err, fs.ErrNotExist) {
+			s.forgetDirs()
+			if err := s.ensureDir(dir); err != nil {
+				return "", err
+			}
+			err = s.fs.Link(partialPath(f), final)
+		}
 		if err == nil {
 			return final, nil
 		}

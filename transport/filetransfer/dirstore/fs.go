@@ -27,7 +27,6 @@ type FS interface {
 	Remove(name string) error
 	Lstat(name string) (fs.FileInfo, error)
 	ReadDir(name string) ([]fs.DirEntry, error)
-	Chtimes(name string, modified time.Time) error
 	// SyncDir makes the names in a folder durable.
 	SyncDir(name string) error
 	// Free returns the bytes that can still be written.
@@ -43,6 +42,8 @@ type File interface {
 	// Sync makes the content durable.
 	Sync() error
 	Truncate(size int64) error
+	// SetModified sets the time of the last change.
+	SetModified(time.Time) error
 	// Allocate reserves room for size bytes without changing the content.
 	// It returns errors.ErrUnsupported where that can't be done.
 	Allocate(size int64) error

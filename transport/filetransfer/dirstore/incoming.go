@@ -24,7 +24,9 @@ type incoming struct {
 	start   int64 // offset at open
 	state   []byte
 	offset  int64 // written
-	sidecar bool  // there is one on the disk
+	sidecar bool  // there is one on the disk that is of this file
+	stale   bool  // there is one that is not
+	placed  bool  // the partial name is gone, or of no use
 }
 
 func (in *incoming) open() error {
@@ -47,7 +49,11 @@ func (in *incoming) open() error {
 // reopen goes on with the partial file, if there is one that can be trusted.
 func (in *incoming) reopen() error {
 	r, err := in.store.readRecord(sidecarPath(in.f))
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, errDamaged) {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	in.stale = true // until it has proved itself
+	if errors.Is(err, errDamaged) {
 		return nil
 	}
 	if err != nil {
@@ -70,16 +76,17 @@ func (in *incoming) reopen() error {
 	if err := file.Truncate(r.Offset); err != nil { // what follows is not proven
 		return errors.Join(err, file.Close())
 	}
-	in.file, in.start, in.offset, in.state, in.sidecar = file, r.Offset, r.Offset, r.Hash, true
+	in.file, in.start, in.offset, in.state = file, r.Offset, r.Offset, r.Hash
+	in.sidecar, in.stale = true, false
 	return nil
 }
 
 // create begins anew, with a file that has no other name.
 func (in *incoming) create() error {
-	if err := in.remove(); err != nil {
+	if err := in.dropSidecar(); err != nil {
 		return err
 	}
-	file, err := in.store.fs.OpenFile(partialPath(in.f), openCreate, filePerm)
+	file, err := in.store.createNew(partialPath(in.f))
 	if err != nil {
 		return err
 	}
@@ -87,29 +94,20 @@ func (in *incoming) create() error {
 	return nil
 }
 
-// remove deletes the sidecar, durably, and then the partial file.
-func (in *incoming) remove() error {
-	dropped, err := in.store.drop(sidecarPath(in.f))
-	if err != nil {
-		return err
+// dropSidecar removes what is on the disk of a sidecar, durably.
+func (in *incoming) dropSidecar() error {
+	if !in.sidecar && !in.stale {
+		return nil
 	}
-	if dropped {
-		if err := in.store.fs.SyncDir(path.Dir(sidecarPath(in.f))); err != nil {
-			return err
-		}
+	name := sidecarPath(in.f)
+	if err := in.store.drop(name); err != nil {
+		return fmt.Errorf("remove sidecar: %w", err)
 	}
-	in.sidecar = false
-	_, err = in.store.drop(partialPath(in.f))
-	return err
-}
-
-// drop removes the file name and tells whether it was there.
-func (s *Store) drop(name string) (bool, error) {
-	err := s.fs.Remove(name)
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
+	if err := in.store.fs.SyncDir(path.Dir(name)); err != nil {
+		return fmt.Errorf("remove sidecar: %w", err)
 	}
-	return err == nil, err
+	in.sidecar, in.stale = false, false
+	return nil
 }
 
 func (in *incoming) Resume() (int64, []byte) { return in.start, in.state }
@@ -133,7 +131,8 @@ func (in *incoming) Checkpoint(offset int64, state []byte) error {
 	if err != nil {
 		return err
 	}
-	if err := in.store.writeFile(sidecarPath(in.f), raw, true); err != nil {
+	in.stale = true // there may be one, whatever happens below
+	if err := in.store.replaceFile(sidecarPath(in.f), raw); err != nil {
 		return storageError(fmt.Errorf("write sidecar: %w", err))
 	}
 	in.sidecar = true
@@ -150,31 +149,22 @@ func (in *incoming) Commit(ctx context.Context, sum filetransfer.Digest) (filetr
 
 func (in *incoming) commit(ctx context.Context, sum filetransfer.Digest) (string, error) {
 	s := in.store
-	if err := in.file.Truncate(in.offset); err != nil { // gives back what was allocated
-		return "", fmt.Errorf("cut partial file: %w", err)
-	}
 	if err := in.file.Sync(); err != nil {
 		return "", fmt.Errorf("sync partial file: %w", err)
 	}
 	if err := s.ensureDir(folder(in.f)); err != nil { // before anything is given up
 		return "", fmt.Errorf("make folder of %s: %w", in.f.Name, err)
 	}
-	if in.sidecar {
-		// From here on the partial file may be the finished one by another
-		// name, so nobody may go on writing it.
-		if _, err := s.drop(sidecarPath(in.f)); err != nil {
-			return "", fmt.Errorf("remove sidecar: %w", err)
-		}
-		if err := s.fs.SyncDir(path.Dir(sidecarPath(in.f))); err != nil {
-			return "", fmt.Errorf("remove sidecar: %w", err)
-		}
-		in.sidecar = false
+	// From here on the partial file may be the finished one by another name,
+	// so nobody may go on writing it.
+	if err := in.dropSidecar(); err != nil {
+		return "", err
 	}
 	final, err := s.place(ctx, in.f, in.offset, sum)
 	if err != nil {
 		return "", fmt.Errorf("give %s its name: %w", in.f.Name, err)
 	}
-	if err := s.fs.Chtimes(final, in.f.Modified); err != nil {
+	if err := in.file.SetModified(in.f.Modified); err != nil {
 		return "", fmt.Errorf("set time of %s: %w", final, err)
 	}
 	if err := s.fs.SyncDir(path.Dir(final)); err != nil {
@@ -184,9 +174,10 @@ func (in *incoming) commit(ctx context.Context, sum filetransfer.Digest) (string
 	if err := in.remember(final, sum); err != nil {
 		return "", fmt.Errorf("note %s as confirmed: %w", final, err)
 	}
-	if _, err := s.drop(partialPath(in.f)); err != nil {
+	if err := s.drop(partialPath(in.f)); err != nil {
 		return "", fmt.Errorf("remove partial name: %w", err)
 	}
+	in.placed = true
 	return final, nil
 }
 
@@ -205,18 +196,28 @@ func (in *incoming) remember(final string, sum filetransfer.Digest) error {
 	if err != nil {
 		return err
 	}
-	return in.store.writeFile(donePath(in.f), raw, false)
+	file, err := in.store.createNew(donePath(in.f))
+	if err != nil {
+		return err
+	}
+	_, err = file.WriteAt(raw, 0)
+	return errors.Join(err, file.Close())
 }
 
-func (in *incoming) Discard() error { return in.remove() }
+func (in *incoming) Discard() error {
+	if err := in.dropSidecar(); err != nil {
+		return err
+	}
+	in.placed = true
+	return in.store.drop(partialPath(in.f))
+}
 
 // Close closes the partial file. Without a sidecar nothing can go on with it.
 func (in *incoming) Close() error {
 	in.store.reserve(in.f.Agent, -max(in.f.Size, 0))
 	err := in.file.Close()
-	if !in.sidecar {
-		_, derr := in.store.drop(partialPath(in.f))
-		err = errors.Join(err, derr)
+	if !in.sidecar && !in.stale && !in.placed {
+		err = errors.Join(err, in.store.drop(partialPath(in.f)))
 	}
 	return err
 }

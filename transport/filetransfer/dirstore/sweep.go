@@ -64,7 +64,7 @@ func (s *Store) sweep(dir string, limit time.Time) error {
 				continue
 			}
 			if err == nil && info.ModTime().Before(limit) && sidecarOrPart(e.Name()) {
-				_, err = s.drop(name)
+				err = s.drop(name)
 			}
 			errs = append(errs, err)
 		}
