@@ -156,7 +156,11 @@ func (o *receiveOptions) receive(ctx context.Context, std streams, log *slog.Log
 			return usageError("-status has no credentials, so it serves loopback addresses only, not %v", web.Addr())
 		}
 	}
-	log.Info("receiving", "address", ln.Addr().String(), "dir", o.dir, "pin", pin)
+	confined, err := confine(o.dir, o.reread()...)
+	if err != nil {
+		return err
+	}
+	log.Info("receiving", "address", ln.Addr().String(), "dir", o.dir, "pin", pin, "confined", confined)
 
 	notify := status.NewNotifier()
 	group, ctx := errgroup.WithContext(ctx)
@@ -171,6 +175,15 @@ func (o *receiveOptions) receive(ctx context.Context, std streams, log *slog.Log
 		log.Warn("systemd does not hear", logKeyError, err)
 	}
 	return group.Wait()
+}
+
+// reread returns what must be readable while the receiver runs: the folder of
+// the list of agents, because editors replace the file.
+func (o *receiveOptions) reread() []string {
+	if o.agents == "" {
+		return nil
+	}
+	return []string{filepath.Dir(o.agents)}
 }
 
 // credentials decides who may send, and whether that is enough for addr.
