@@ -7,10 +7,10 @@ import (
 	"time"
 )
 
-// bursts holds back log lines that repeat: the first is written at once, those
-// that follow within the window are counted, and the last of them is written
-// with the count when the window ends. A flood of one message costs two lines
-// a window, and no card is written full.
+// bursts holds back log lines that repeat: the first few are written at once,
+// those that follow within the window are counted, and the last of them is
+// written with the count when the window ends. A flood of one message costs a
+// few lines a window, and no card is written full.
 type bursts struct {
 	window time.Duration
 
@@ -29,10 +29,14 @@ type burstKey struct {
 // burst is a window that is open.
 type burst struct {
 	timer *time.Timer
+	seen  int
 	held  int
 	last  slog.Record
 	write func(context.Context, slog.Record) error
 }
+
+// burstFree is how many lines of a window are written at once.
+const burstFree = 5
 
 // maxBursts bounds the windows open at a time. Lines beyond it are written.
 const maxBursts = 256
@@ -43,17 +47,21 @@ func newBursts(window time.Duration) *bursts {
 
 func (bs *bursts) handle(ctx context.Context, key burstKey, r slog.Record, write func(context.Context, slog.Record) error) error {
 	bs.mu.Lock()
-	b, repeated := bs.open[key]
-	switch {
-	case repeated:
-		b.held, b.last, b.write = b.held+1, r.Clone(), write
-	case len(bs.open) < maxBursts:
+	b := bs.open[key]
+	if b == nil && len(bs.open) < maxBursts {
 		b = &burst{}
 		b.timer = time.AfterFunc(bs.window, func() { bs.end(key, b) })
 		bs.open[key] = b
 	}
+	hold := false
+	if b != nil {
+		b.seen++
+		if hold = b.seen > burstFree; hold {
+			b.held, b.last, b.write = b.held+1, r.Clone(), write
+		}
+	}
 	bs.mu.Unlock()
-	if repeated {
+	if hold {
 		return nil
 	}
 	return write(ctx, r)

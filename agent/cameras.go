@@ -22,14 +22,13 @@ type runningCamera struct {
 }
 
 func (s *supervisor) startCamera(ctx context.Context, c config.Camera) error {
-	log := s.log.With(logKeyCamera, c.Name)
-	source, err := newSource(c, log)
+	source, err := newSource(c, s.log.With(logKeyCamera, c.Name))
 	if err != nil {
 		return fmt.Errorf("camera %q: %w", c.Name, err)
 	}
 	running := &runningCamera{cfg: c, stream: stream.New(c.Name)}
 	running.camera = camera.New(camera.Params{
-		Name: c.Name, Source: source, Stream: running.stream, Log: log,
+		Name: c.Name, Source: source, Stream: running.stream, Log: s.log,
 	})
 	running.part = startPart(ctx, "camera "+c.Name, running.camera.Run, s.partFailed)
 	s.mu.Lock()
@@ -39,13 +38,13 @@ func (s *supervisor) startCamera(ctx context.Context, c config.Camera) error {
 }
 
 // stopCamera ends a camera and, with its stream, the sessions of its viewers.
-func (s *supervisor) stopCamera(name string) error {
+func (s *supervisor) stopCamera(ctx context.Context, name string) error {
 	running := s.cameras[name]
 	s.mu.Lock()
 	delete(s.cameras, name)
 	s.mu.Unlock()
 	defer running.stream.Close()
-	return stopForRestart(running.part)
+	return stopForRestart(ctx, running.part)
 }
 
 // feed finds the stream of a camera for a new viewer.

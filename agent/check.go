@@ -43,8 +43,8 @@ standard error. Without FILE it is the one that "lenscast run" would take.
 }
 
 // loadConfig reads the configuration file at path. Without a path it is
-// config.DefaultPath, if that exists, and else the built-in default, whose
-// path is empty.
+// config.DefaultPath, if that exists, and else the built-in default. from
+// tells people which it was.
 func loadConfig(path string) (cfg *config.Config, from string, err error) {
 	if path == "" {
 		if _, err := os.Stat(config.DefaultPath); !errors.Is(err, fs.ErrNotExist) {
@@ -52,6 +52,7 @@ func loadConfig(path string) (cfg *config.Config, from string, err error) {
 		}
 	}
 	if path == "" {
+		path = "built-in default"
 		cfg, err = config.LoadDefault()
 	} else {
 		cfg, err = config.Load(path)

@@ -9,10 +9,11 @@ type part struct {
 	done   chan struct{} // closed when run has returned
 }
 
-// startPart runs a component. A component that ends before it is stopped has
-// failed, which failed is told.
+// startPart runs a component until stop: the end of ctx does not end it, so
+// that all parts are ended in order and waited for. A component that ends
+// before it is stopped has failed, which failed is told.
 func startPart(ctx context.Context, name string, run func(context.Context) error, failed func(name string, err error)) *part {
-	ctx, cancel := context.WithCancel(ctx)
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	p := &part{name: name, cancel: cancel, done: make(chan struct{})}
 	go func() {
 		defer close(p.done)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -66,6 +67,7 @@ func cameraStatus(c *runningCamera, viewers int) status.Camera {
 		Keyframes:   flow.Keyframes,
 		Restarts:    st.Restarts,
 		Lost:        st.Lost,
+		Skipped:     st.Skipped,
 		Viewers:     viewers,
 		LastPicture: status.Time{Time: st.LastPicture},
 		Stuck:       st.Stuck,
@@ -79,7 +81,7 @@ func cameraProblem(c status.Camera) string {
 	case c.Stuck:
 		return fmt.Sprintf("camera %q can't be stopped, restart lenscast", c.Name)
 	case c.State == string(camera.Failed), c.State == string(camera.Unsupported):
-		return fmt.Sprintf("camera %q: %s: %s", c.Name, c.State, c.Reason)
+		return fmt.Sprintf("camera %q: %s", c.Name, cmp.Or(c.Reason, c.State))
 	}
 	return ""
 }

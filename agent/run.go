@@ -60,7 +60,7 @@ type runOptions struct {
 }
 
 // load reads the configuration and applies the flags to it. from is the path
-// of the file, empty for the built-in default.
+// of the file, or that it is the built-in default.
 func (o runOptions) load() (cfg *config.Config, from string, err error) {
 	cfg, from, err = loadConfig(o.path)
 	if err != nil {

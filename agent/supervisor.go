@@ -79,22 +79,24 @@ func newSupervisor(o runOptions, out *logOutput) *supervisor {
 func (s *supervisor) run(ctx context.Context, cfg *config.Config, from string, reload <-chan os.Signal) error {
 	s.log.Info("lenscast starts", logKeyVersion, s.version, logKeyFile, from)
 	s.warn(cfg)
-	// Parts end in stop, in order, and not by themselves when ctx ends.
-	background := context.WithoutCancel(ctx)
-	err := s.start(background, cfg)
+	err := s.start(ctx, cfg)
 	if err == nil {
 		s.note(s.notify.Ready())
 		s.log.Info("open this address in a browser", logKeyURL, s.web.server.URL())
-		err = s.serve(ctx, background, reload)
+		err = s.serve(ctx, reload)
 	}
+	s.log.Info("lenscast ends")
 	s.note(s.notify.Stopping())
 	return errors.Join(err, s.stop())
 }
 
 // serve waits for what happens from outside.
-func (s *supervisor) serve(ctx, background context.Context, reload <-chan os.Signal) error {
-	watchdog := startPart(background, "watchdog", s.runWatchdog, func(string, error) {})
-	defer watchdog.cancel()
+func (s *supervisor) serve(ctx context.Context, reload <-chan os.Signal) error {
+	watchdog := startPart(ctx, "watchdog", s.runWatchdog, func(string, error) {})
+	defer func() {
+		watchdog.cancel()
+		<-watchdog.done
+	}()
 	tick := time.NewTicker(statusInterval)
 	defer tick.Stop()
 	for {
@@ -106,7 +108,7 @@ func (s *supervisor) serve(ctx, background context.Context, reload <-chan os.Sig
 			return err
 		case <-reload:
 			s.note(s.notify.Reloading())
-			s.reload(background)
+			s.reload(ctx)
 			s.note(s.notify.Ready())
 		case <-tick.C:
 		}

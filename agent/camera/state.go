@@ -5,36 +5,32 @@ import (
 	"time"
 
 	"github.com/lenscast/lenscast/capture"
+	"github.com/lenscast/lenscast/capture/h264"
 )
 
 // State says in one word or two what a camera does. The values are what the
 // viewer page and the status API show.
 //
-//	    Run
-//	     │
-//	     ▼     first picture
-//	┌─────────┐────────────────────────────────►┌──────┐
-//	│ opening │                                 │ live │
-//	└─────────┘◄─ opened again ─┐   ┌──────────►└──────┘
-//	  │     │                   │   │ picture      │  │
-//	  │     │ no picture for 3 s,   │              │  │ no picture for 3 s,
-//	  │     │ or trouble told   │   │              │  │ or trouble told
-//	  │     ▼                   │   │              ▼  │
-//	  │   ┌───────────────────────────────────────────┐
-//	  │   │ quiet: the source runs, no picture comes  │
-//	  │   │ no cable · no signal · unsupported        │
-//	  │   │ no device · unplugged · asleep · failed   │
-//	  │   └───────────────────────────────────────────┘
-//	  │     │                   │                     │
-//	  │     │ source ends       │ try again           │ source ends
-//	  │     ▼                   │                     │
-//	  │   ┌───────────────────────────────────────────┐
-//	  └──►│ down: the source has ended; the same      │◄┘
-//	      │ states, named by its error                │
-//	      └───────────────────────────────────────────┘
+//	               ┌─────────┐
+//	Run ──────────►│ opening │◄───── opened again ─────┐
+//	               └─────────┘                         │
+//	     first picture │    │ quiet or ended            │
+//	                   ▼    ▼                           │
+//	           ┌──────┐ ◄── picture ── ┌─────────────────────────────┐
+//	           │ live │                │ no device  no cable         │
+//	           └──────┘ ── quiet or ──►│ no signal  unsupported      │
+//	                       ended       │ unplugged  asleep    failed │
+//	                                   └─────────────────────────────┘
+//	                                     │  ▲ quiet or ended, with
+//	                                     └──┘ another reason
 //
-// A quiet source that told no trouble and had delivered before is stopped
-// after 15 s, which takes it down, and tried again like any other.
+// Quiet: the source runs, but told of trouble or made no picture for 3 s.
+// Ended: its Run returned. It is run again after a pause, and leaves the right
+// side when it is open again, not before: a camera that isn't plugged in stays
+// "no device" and does not flicker.
+//
+// A source that was live, then made no picture for 15 s and told of no
+// trouble, is stopped, and so ends.
 type State string
 
 // The states of a camera.
@@ -50,25 +46,26 @@ const (
 	Failed      State = "failed"      // anything else: the reason tells
 )
 
-// Status is what a camera does at one instant.
+// Status is what a camera does at one instant: all fields are of that instant.
 type Status struct {
 	Name   string
 	State  State
-	Reason string    // for people, why no picture comes; empty when opening or live
-	Since  time.Time // when State was entered
+	Reason string    // for people: why no picture comes; empty when live
+	Since  time.Time // when State was entered, wall clock
 
 	Mode   capture.Mode // who makes the H.264; empty until the source was open once
 	Detail string       // for people: how it is made
 
-	Restarts uint64 // times the source was run again after it had ended
-	Lost     uint64 // times that the source told of lost pictures
-	Skipped  uint64 // pictures left out because this machine was too slow
+	Restarts uint64 // times the source ended and was run again
+	Lost     uint64 // times the source told of lost pictures
+	Skipped  uint64 // pictures left out because this machine is too slow
 
 	// LastPicture is the arrival of the newest picture, zero before the
-	// first.
+	// first. A watchdog must not ask for a recent one: a camera without a
+	// signal is no fault of this process.
 	LastPicture time.Time
 
-	// Stuck says that the source was asked to stop and did not within 10 s.
+	// Stuck says that the source was told to stop and did not within 10 s.
 	// Nothing but a new process cures that: it is what a watchdog is for.
 	Stuck bool
 }
@@ -85,6 +82,7 @@ func stateOf(err error) State {
 		{capture.ErrUnsupported, Unsupported},
 		{capture.ErrGone, Unplugged},
 		{capture.ErrAsleep, Asleep},
+		{h264.ErrWaiting, Opening}, // for a keyframe, which comes by itself
 	} {
 		if errors.Is(err, c.err) {
 			return c.state

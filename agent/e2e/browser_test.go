@@ -9,6 +9,7 @@ import (
 	"time"
 
 	cdplog "github.com/chromedp/cdproto/log"
+	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
@@ -134,7 +135,7 @@ func (b *tab) waitText(text string, limit time.Duration) {
 
 // line returns the status line of a camera's tile.
 func line(name string) string {
-	return fmt.Sprintf("document.querySelector('.tile[aria-label=%q] [data-part=line]')?.textContent ?? ''", name)
+	return fmt.Sprintf("(document.querySelector('.tile[aria-label=%q] [data-part=line]')?.textContent ?? '')", name)
 }
 
 // waitLive waits until a camera plays with figures.
@@ -143,3 +144,5 @@ func (b *tab) waitLive(name string, limit time.Duration) string {
 	b.waitFor(name+" is live", "/^live · .* · .* fps/.test("+line(name)+")", limit)
 	return eval[string](b, line(name))
 }
+
+func clearCookies(ctx context.Context) error { return network.ClearBrowserCookies().Do(ctx) }

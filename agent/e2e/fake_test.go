@@ -10,9 +10,8 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
 	"os/exec"
-	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -61,7 +60,9 @@ const clipRate = 30 // fps
 // newFakeAgent starts an agent with live cameras of the given names.
 func newFakeAgent(t *testing.T, params web.Params, names ...string) *fakeAgent {
 	t.Helper()
-	clip := readClip(t)
+	need(t, "ffmpeg")
+	clip, err := makeClip()
+	must(t, err)
 	a := &fakeAgent{t: t, cameras: make(map[string]*fakeCamera)}
 	for _, name := range names {
 		a.addCamera(name)
@@ -98,9 +99,7 @@ func newFakeAgent(t *testing.T, params web.Params, names ...string) *fakeAgent {
 	t.Cleanup(func() {
 		cancel()
 		running.Wait()
-		a.mu.Lock()
-		defer a.mu.Unlock()
-		for name := range a.cameras {
+		for _, name := range a.order {
 			a.endSessions(name)
 		}
 	})
@@ -130,8 +129,18 @@ func (a *fakeAgent) setState(name, state, reason string) {
 	})
 }
 
-// endSessions drops all sessions of a camera; a.mu is held.
+func (a *fakeAgent) removeCamera(name string) {
+	a.endSessions(name)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.cameras, name)
+	a.order = slices.DeleteFunc(a.order, func(n string) bool { return n == name })
+}
+
+// endSessions ends all sessions of a camera, as an agent that is stopped does.
 func (a *fakeAgent) endSessions(name string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	c := a.cameras[name]
 	for id, s := range c.sessions {
 		s.pc.Close()
@@ -319,43 +328,42 @@ func (s *fakeSession) send(p picture, timestamp uint32, captured time.Time) {
 	}
 }
 
-// readClip makes 10 s of H.264 with ffmpeg: a moving picture with the frame
+// makeClip makes 10 s of H.264 with ffmpeg: a moving picture with the frame
 // number as blocks in the top left corner.
-func readClip(t *testing.T) []picture {
-	t.Helper()
-	ffmpeg := need(t, "ffmpeg")
-	file := filepath.Join(t.TempDir(), "clip.h264")
+var makeClip = sync.OnceValues(func() ([]picture, error) {
 	filters := []string{"drawbox=0:0:256:32:black:fill"}
 	for i := range 16 {
-		bit := 15 - i
-		one := fmt.Sprintf("mod(floor(n/%d),2)", 1<<bit)
+		one := fmt.Sprintf("mod(floor(n/%d),2)", 1<<(15-i))
 		filters = append(filters,
 			fmt.Sprintf("drawbox=%d:0:16:16:white:fill:enable='%s'", 16*i, one),
 			fmt.Sprintf("drawbox=%d:16:16:16:white:fill:enable='1-%s'", 16*i, one))
 	}
-	cmd := exec.Command(ffmpeg, "-loglevel", "error", "-f", "lavfi", "-i", "testsrc2=size=1280x720:rate=30:duration=10",
+	cmd := exec.Command("ffmpeg", "-loglevel", "error", "-f", "lavfi", "-i", "testsrc2=size=1280x720:rate=30:duration=10",
 		"-vf", strings.Join(filters, ",")+",format=yuv420p", "-c:v", "libx264", "-profile:v", "baseline", "-preset", "ultrafast",
-		"-tune", "zerolatency", "-b:v", "2400k", "-g", "30", "-bf", "0", "-x264-params", "sliced-threads=0", "-f", "h264", file)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("make a clip: %v\n%s", err, out)
+		"-tune", "zerolatency", "-b:v", "2400k", "-g", "30", "-x264-params", "sliced-threads=0", "-f", "h264", "-")
+	var clip, complaint bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &clip, &complaint
+	if err := cmd.Run(); err != nil {
+		return nil, fmt.Errorf("make a clip: %w\n%s", err, &complaint)
 	}
-	data, err := os.ReadFile(file)
-	must(t, err)
-	return pictures(t, data)
-}
+	return pictures(&clip)
+})
 
-func pictures(t *testing.T, data []byte) []picture {
-	t.Helper()
-	reader, err := h264reader.NewReader(bytes.NewReader(data))
-	must(t, err)
+// pictures splits an Annex B stream with one slice in each picture.
+func pictures(stream io.Reader) ([]picture, error) {
+	reader, err := h264reader.NewReader(stream)
+	if err != nil {
+		return nil, err
+	}
 	var all []picture
 	var next picture
 	for {
 		nal, err := reader.NextNAL()
 		if err == io.EOF {
-			return all
+			return all, nil
+		} else if err != nil {
+			return nil, err
 		}
-		must(t, err)
 		switch nal.UnitType {
 		case h264reader.NalUnitTypeCodedSliceNonIdr, h264reader.NalUnitTypeCodedSliceIdr:
 			next.nalus = append(next.nalus, nal.Data)
@@ -386,11 +394,21 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// freePort returns a port nobody listens on.
-func freePort(t *testing.T) int {
+// eventually waits up to 10 s until a condition holds.
+func eventually(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	for end := time.Now().Add(10 * time.Second); !holds(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%s: not within 10 s", what)
+		}
+	}
+}
+
+// freeUDPPort returns a UDP port of 127.0.0.1 that nobody listens at.
+func freeUDPPort(t *testing.T) int {
+	t.Helper()
+	c, err := net.ListenPacket("udp", "127.0.0.1:0")
 	must(t, err)
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	defer c.Close()
+	return c.LocalAddr().(*net.UDPAddr).Port
 }

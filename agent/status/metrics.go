@@ -34,6 +34,7 @@ func cameraMetrics() []of[Camera] {
 		{metric{"lenscast_camera_keyframes_total", "counter", "Keyframes among them"}, func(c *Camera) float64 { return float64(c.Keyframes) }},
 		{metric{"lenscast_camera_restarts_total", "counter", "Restarts of the source"}, func(c *Camera) float64 { return float64(c.Restarts) }},
 		{metric{"lenscast_camera_losses_total", "counter", "Times that pictures were lost before they got here"}, func(c *Camera) float64 { return float64(c.Lost) }},
+		{metric{"lenscast_camera_skipped_pictures_total", "counter", "Pictures left out because this machine was too slow"}, func(c *Camera) float64 { return float64(c.Skipped) }},
 	}
 }
 

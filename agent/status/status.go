@@ -46,6 +46,7 @@ type Camera struct {
 	Keyframes   uint64  `json:"keyframes"`
 	Restarts    uint64  `json:"restarts"` // of the source
 	Lost        uint64  `json:"lost"`     // times that pictures were lost on the way here
+	Skipped     uint64  `json:"skipped"`  // pictures left out because this machine was too slow
 	Viewers     int     `json:"viewers"`
 	LastPicture Time    `json:"last_picture"`
 

@@ -2,6 +2,8 @@ package stream_test
 
 import (
 	"context"
+	"errors"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -167,29 +169,29 @@ func TestKeyframeWishesAreRateLimited(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := stream.New("cam")
 		f := feeder{s: s}
-		forced := 0
-		s.OnKeyframeWish(func() { forced++ })
+		var forced atomic.Int64
+		s.OnKeyframeWish(func() { forced.Add(1) })
 		s.RequestKeyframe()
-		if forced != 1 {
-			t.Fatalf("first wish: forced %d, want 1 at once", forced)
+		if forced.Load() != 1 {
+			t.Fatalf("first wish: forced %d, want 1 at once", forced.Load())
 		}
 		for range 100 {
 			s.RequestKeyframe()
 		}
-		if forced != 1 {
-			t.Fatalf("100 more at once: forced %d, want 1", forced)
+		if forced.Load() != 1 {
+			t.Fatalf("100 more at once: forced %d, want 1", forced.Load())
 		}
 		time.Sleep(300 * time.Millisecond)
 		synctest.Wait()
-		if forced != 2 {
-			t.Fatalf("after the interval: forced %d, want 2", forced)
+		if forced.Load() != 2 {
+			t.Fatalf("after the interval: forced %d, want 2", forced.Load())
 		}
 		s.RequestKeyframe()
 		f.publish(true) // answers the one that waits
 		time.Sleep(time.Second)
 		synctest.Wait()
-		if forced != 2 {
-			t.Errorf("after an IDR: forced %d, want 2", forced)
+		if forced.Load() != 2 {
+			t.Errorf("after an IDR: forced %d, want 2", forced.Load())
 		}
 	})
 }
@@ -200,7 +202,7 @@ func TestNextWaitsAndCloseEndsIt(t *testing.T) {
 		r := f.s.Subscribe(stream.AtOnce, 5)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if _, err := r.Next(ctx); err != context.DeadlineExceeded {
+		if _, err := r.Next(ctx); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("Next on an empty stream: %v", err)
 		}
 		done := make(chan error)
@@ -211,7 +213,7 @@ func TestNextWaitsAndCloseEndsIt(t *testing.T) {
 		synctest.Wait()
 		r.Close()
 		r.Close()
-		if err := <-done; err != stream.ErrClosed {
+		if err := <-done; !errors.Is(err, stream.ErrClosed) {
 			t.Errorf("Next after Close: %v", err)
 		}
 		if n := f.s.Stats().Readers; n != 0 {
@@ -228,7 +230,7 @@ func TestCloseEndsAllReaders(t *testing.T) {
 	f.publish(true)
 	after := f.s.Subscribe(stream.AtOnce, 5)
 	for _, r := range []*stream.Reader{before, after} {
-		if _, err := r.Next(t.Context()); err != stream.ErrClosed {
+		if _, err := r.Next(t.Context()); !errors.Is(err, stream.ErrClosed) {
 			t.Errorf("Next after the stream was closed: %v, want ErrClosed", err)
 		}
 		r.Close()

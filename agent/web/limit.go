@@ -56,8 +56,8 @@ func (l *limiter) bucket(r *http.Request) *rate.Limiter {
 	return b
 }
 
-// evict forgets the addresses that did nothing lately; when there are none,
-// any one.
+// evict forgets the addresses that did nothing lately; where that is not
+// enough, some of the others, so many that it need not be done each time.
 func (l *limiter) evict() {
 	for key, b := range l.buckets {
 		if b.Tokens() >= float64(l.burst) {
@@ -65,7 +65,7 @@ func (l *limiter) evict() {
 		}
 	}
 	for key := range l.buckets {
-		if len(l.buckets) < maxAddresses {
+		if len(l.buckets) <= maxAddresses*3/4 {
 			return
 		}
 		delete(l.buckets, key)

@@ -109,6 +109,7 @@ const (
 type Server struct {
 	p        Params
 	listener net.Listener
+	secure   bool // TLS
 	http     *http.Server
 }
 
@@ -131,9 +132,9 @@ func New(p Params) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listen for viewers: %w", err)
 	}
-	s := &Server{p: p, listener: netutil.LimitListener(listener, maxConnections)}
+	s := &Server{p: p, listener: netutil.LimitListener(listener, maxConnections), secure: tlsConfig != nil}
 	auth.cookie.name = fmt.Sprintf("lenscast_%d", s.port())
-	auth.cookie.secure = tlsConfig != nil
+	auth.cookie.secure = s.secure
 	s.http = &http.Server{
 		Handler:           s.handler(pages, auth),
 		TLSConfig:         tlsConfig,
@@ -151,13 +152,13 @@ func New(p Params) (*Server, error) {
 // URL returns the address for people to open: "http://localhost:8080".
 func (s *Server) URL() string {
 	scheme := "http"
-	if s.http.TLSConfig != nil {
+	if s.secure {
 		scheme = "https"
 	}
-	host := "localhost"
-	addr := s.listener.Addr().(*net.TCPAddr)
-	if !addr.IP.IsLoopback() && !addr.IP.IsUnspecified() {
-		host = addr.IP.String()
+	ip := s.listener.Addr().(*net.TCPAddr).IP
+	host := ip.String()
+	if ip.IsUnspecified() || ip.Equal(net.IPv4(127, 0, 0, 1)) || ip.Equal(net.IPv6loopback) {
+		host = "localhost"
 	}
 	return scheme + "://" + net.JoinHostPort(host, strconv.Itoa(s.port()))
 }
@@ -169,7 +170,7 @@ func (s *Server) port() int { return s.listener.Addr().(*net.TCPAddr).Port }
 func (s *Server) Run(ctx context.Context) error {
 	served := make(chan error, 1)
 	go func() {
-		if s.http.TLSConfig != nil {
+		if s.secure {
 			served <- s.http.ServeTLS(s.listener, "", "")
 		} else {
 			served <- s.http.Serve(s.listener)

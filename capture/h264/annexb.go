@@ -163,7 +163,7 @@ func (r *Reader) readNALU() ([]byte, error) {
 		if r.started {
 			nalu = append(nalu, chunk...)
 		} else {
-			nalu = append(nalu[:max(0, min(len(nalu), 2))], chunk...)
+			nalu = append(nalu[max(0, len(nalu)-2):], chunk...)
 		}
 		if len(nalu) > MaxAccessUnitSize {
 			return nil, ErrTooLarge

@@ -61,8 +61,9 @@ const (
 //   - Delimiters, fillers, redundant slices, and layers of other views or
 //     scales are left out. SEI stay.
 //   - What browsers can't show is refused with an [UnsupportedError]. A
-//     stream that was refused is taken back at an IDR when the group of
-//     pictures before it had nothing to refuse.
+//     stream that was refused is taken back at an IDR with another SPS, or
+//     after a group of pictures that had nothing to refuse. B-frames are told
+//     by their slices, so the pictures before the first one come through once.
 //
 // Streams that refresh gradually, with recovery points and no IDR, are
 // refused after 10 s: WebRTC receivers accept nothing but an IDR to begin
@@ -75,6 +76,7 @@ type Assembler struct {
 
 	refusal  *UnsupportedError // why nothing is let through, nil if all is well
 	offended bool              // there was something to refuse since the last IDR
+	offender *sps              // of the picture that was refused last
 
 	waiting  bool
 	waitFrom time.Duration // PTS
@@ -228,13 +230,13 @@ func (s *slice) refusal() *UnsupportedError {
 // refuse returns why the picture can't be let through, nil when it can.
 func (a *Assembler) refuse(pic picture) error {
 	if pic.refusal != nil {
-		a.refusal, a.offended = pic.refusal, true
+		a.refusal, a.offended, a.offender = pic.refusal, true, pic.first.sps
 		return a.refusal
 	}
 	if a.refusal == nil {
 		return nil
 	}
-	if pic.key && !a.offended {
+	if pic.key && (!a.offended || pic.first.sps != a.offender) {
 		a.refusal = nil
 		return nil
 	}
@@ -329,33 +331,35 @@ type frameCounter struct {
 }
 
 func (c *frameCounter) begin(s *slice) {
-	c.prev, c.steps = s.frameNum, 0
-	if s.resetsNums {
-		c.prev = 0
-	}
+	c.prev, c.steps = 0, 0
+	c.set(s)
 }
 
 func (c *frameCounter) next(s *slice) error {
 	want := (c.prev + 1) & (1<<c.sps.log2MaxFrameNum - 1)
-	if s.frameNum != want && !c.sps.gapsAllowed && c.strikes < maxStrikes {
-		if c.steps >= c.proven {
+	switch {
+	case c.sps.gapsAllowed || c.strikes == maxStrikes:
+	case s.frameNum != want:
+		if c.steps == c.proven {
 			c.strikes++
 		}
 		return fmt.Errorf("picture %d came where %d should (modulo %d)", s.frameNum, want, 1<<c.sps.log2MaxFrameNum)
-	}
-	if s.frameNum == want {
-		c.steps++
-		if c.steps > c.proven {
+	default:
+		if c.steps++; c.steps > c.proven {
 			c.proven, c.strikes = c.steps, 0
 		}
 	}
-	if s.reference {
-		c.prev = s.frameNum
-		if s.resetsNums {
-			c.prev = 0
-		}
-	}
+	c.set(s)
 	return nil
+}
+
+// set remembers a reference picture.
+func (c *frameCounter) set(s *slice) {
+	if s.resetsNums {
+		c.prev = 0
+	} else if s.reference {
+		c.prev = s.frameNum
+	}
 }
 
 // isRecoveryPoint reports whether an SEI holds a recovery point (section

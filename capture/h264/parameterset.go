@@ -119,11 +119,8 @@ func unmarshalSPS(nalu []byte) (*h264.SPS, error) {
 		s.PicWidthInMbsMinus1 >= 1024 || s.PicHeightInMapUnitsMinus1 >= 1024 {
 		return nil, errors.New("parse SPS: a value is out of range")
 	}
-	if c := s.FrameCropping; c != nil {
-		const most = 16 << 10
-		if max(c.LeftOffset, c.RightOffset, c.TopOffset, c.BottomOffset) > most || s.Width() <= 0 || s.Height() <= 0 {
-			return nil, errors.New("parse SPS: cropping leaves no picture")
-		}
+	if w, h := s.Width(), s.Height(); w <= 0 || h <= 0 || w > 16<<10 || h > 32<<10 { // or wrapped
+		return nil, errors.New("parse SPS: cropping leaves no picture")
 	}
 	return &s, nil
 }

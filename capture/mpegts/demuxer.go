@@ -19,6 +19,34 @@ type demuxer struct {
 	last      [packetSize]byte
 	lastSize  int
 	scrambled bool // the newest packet of the track was
+
+	others [pidNull]continuity // of the other PIDs
+}
+
+// continuity watches the counter of a PID that is not shown. When packets of
+// sound are missing, those of the picture around them are likely to be, too,
+// also if by chance their own counter fits.
+type continuity struct {
+	counter uint8
+	run     uint8 // packets in order, up to provenRun
+}
+
+// provenRun is the number of packets that a PID must count right before a gap
+// counts: some muxers do not care for the tracks that nobody needs.
+const provenRun = 16
+
+// gap takes the counter of the next packet and reports whether some before it
+// are missing.
+func (c *continuity) gap(counter uint8) bool {
+	proven := c.run == provenRun
+	inOrder := counter == (c.counter+1)&0x0f || counter == c.counter // a duplicate
+	c.counter = counter
+	if inOrder {
+		c.run = min(c.run+1, provenRun)
+		return false
+	}
+	c.run = 0
+	return proven
 }
 
 // newDemuxer returns a demuxer that calls emit with every access unit and lost
@@ -33,6 +61,9 @@ func (d *demuxer) add(b []byte, arrived time.Time) {
 	p, err := parsePacket(b)
 	if err != nil || p.pid == pidNull {
 		return
+	}
+	if p.pid != d.video && len(p.payload) > 0 && d.others[p.pid].gap(p.counter) {
+		d.gap("packets of the stream were lost")
 	}
 	if d.tables.add(p) {
 		if d.video != 0 && !d.tables.isH264(d.video) {
@@ -65,6 +96,10 @@ func (d *demuxer) addVideo(p packet, arrived time.Time) {
 	d.lastSize = copy(d.last[:], p.payload)
 	d.units.add(p, arrived)
 }
+
+// flush hands over what is complete, at the end of a datagram: nothing in it
+// speaks against it.
+func (d *demuxer) flush() { d.units.flush() }
 
 // gap tells that something is missing before the next packet.
 func (d *demuxer) gap(reason string) {

@@ -11,12 +11,15 @@
 //
 // # Loss
 //
-// Datagrams lost are noticed by the continuity counters, by RTP's sequence
-// numbers, by the socket's count of what it had no room for, and by the frame
-// numbers of the pictures. The next picture is then an IDR. A datagram that
-// comes late counts as lost. What stays unnoticed is the loss, on the network
-// and within one picture, of a number of transport packets that 16 divides
-// (their counter has 4 bits), and a bit error that UDP's checksum let through.
+// Lost datagrams are noticed by the continuity counters, also those of the
+// sound, by RTP's sequence numbers, by the socket's count of what it had no
+// room for, and by the frame numbers of the pictures. The next picture is then
+// an IDR. A datagram that comes late counts as lost.
+//
+// Continuity counters have 4 bits. So what stays unnoticed is a loss within one
+// picture of 16 transport packets, or a multiple of that, and nothing else: it
+// takes at least three datagrams in a row. A bit error that passes the checksum
+// of UDP is not looked for.
 //
 // # Latency
 //
@@ -31,7 +34,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"os"
 	"time"
 
@@ -115,11 +117,8 @@ func (s *Source) Run(ctx context.Context, sink capture.Sink) error {
 		d, err := in.read()
 		now = time.Now()
 		switch {
-		case errors.Is(err, os.ErrDeadlineExceeded):
-		case errors.Is(err, net.ErrClosed):
-			return fmt.Errorf("receive at %s: %w", s.address, err)
+		case errors.Is(err, os.ErrDeadlineExceeded): // time for a tick, or ctx has ended
 		case err != nil:
-			// Such as what ICMP reports of the far end: nothing to give up for.
 			return fmt.Errorf("receive at %s: %w", s.address, err)
 		default:
 			r.overflow(d.dropped)

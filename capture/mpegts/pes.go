@@ -27,7 +27,8 @@ const provenUnits = 15
 // a whole frame time, so the end is foreseen by PES_packet_length or, as most
 // muxers leave that at 0 for video, by the packet that is stuffed: a muxer has
 // reason to stuff only the last one. That this one does so is not taken for
-// granted but watched first, and the first time it is wrong ends it for good.
+// granted but watched first. Should it be wrong later, that costs the group of
+// pictures and ends it for good.
 type unitBuilder struct {
 	emit func(unit)
 	lost func(reason string)
@@ -40,6 +41,7 @@ type unitBuilder struct {
 	unit     unit
 	open     bool // unit is being collected
 	foreseen bool // unit has reached its foreseen end
+	ready    bool // unit is to be handed over there
 	emitted  bool // unit was handed over there
 
 	proven int  // units that ended as foreseen, up to provenUnits
@@ -48,7 +50,7 @@ type unitBuilder struct {
 
 // reset drops what was collected.
 func (u *unitBuilder) reset() {
-	u.inHead, u.open, u.foreseen, u.emitted = false, false, false, false
+	u.inHead, u.open, u.foreseen, u.ready, u.emitted = false, false, false, false, false
 }
 
 func (u *unitBuilder) fail(reason string) {
@@ -103,10 +105,7 @@ func (u *unitBuilder) add(p packet, arrived time.Time) {
 	u.unit.stream = append(u.unit.stream, data...)
 	if u.left == 0 || u.left < 0 && p.stuffed {
 		u.foreseen = true
-		if u.proven == provenUnits && !u.never {
-			u.emitted = true
-			u.emit(u.unit)
-		}
+		u.ready = u.proven == provenUnits && !u.never
 	}
 }
 
@@ -114,12 +113,20 @@ func (u *unitBuilder) add(p packet, arrived time.Time) {
 // its foreseen end.
 func (u *unitBuilder) goesOn() bool {
 	if u.foreseen {
-		u.never, u.foreseen = true, false
+		u.never, u.foreseen, u.ready = true, false, false
 	}
 	if u.emitted {
 		u.fail("the end of a picture was mistaken")
 	}
 	return u.open
+}
+
+// flush hands the unit over if it has reached its foreseen end.
+func (u *unitBuilder) flush() {
+	if u.ready {
+		u.ready, u.emitted = false, true
+		u.emit(u.unit)
+	}
 }
 
 // finish hands the unit over, now that another begins.

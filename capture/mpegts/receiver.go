@@ -29,25 +29,26 @@ type receiver struct {
 	log     *slog.Logger
 
 	sender     netip.AddrPort // the one that is listened to
-	stranger   netip.AddrPort // another one, already told of
+	stranger   bool           // another one was told of
 	sync       syncer
 	eachPacket func(b []byte) // made once, not once a datagram
 	demuxer    *demuxer
 	assembler  h264.Assembler
 	clock      clock
-	nalus      [][]byte // reused
-	rtp        bool
-	rtpNext    uint16
-	whole      bool      // no loss since the last IDR written
-	refused    error     // the h264.UnsupportedError of the newest picture
-	rxDropped  uint32    // datagrams, by the socket's own count
-	arrived    time.Time // of the datagram in work
+	nalus      [][]byte               // reused
+	rtp        bool                   // the newest datagram was RTP
+	rtpNext    uint16                 // sequence number that follows it
+	whole      bool                   // no loss since the last IDR written
+	refused    *h264.UnsupportedError // why the newest picture was, nil if it was not
+	rxDropped  uint32                 // datagrams, by the socket's own count
+	arrived    time.Time              // of the datagram in work
 
 	began       time.Time // of Run
 	lastAny     time.Time // a datagram came, whoever sent it
+	resumed     time.Time // lastAny, when it was the first after silence
 	lastPacket  time.Time // a transport packet came
 	lastPicture time.Time // a picture was written
-	trouble     string    // told since then
+	told        string    // told since then
 }
 
 func newReceiver(address string, sink capture.Sink, log *slog.Logger, now time.Time) *receiver {
@@ -59,6 +60,9 @@ func newReceiver(address string, sink capture.Sink, log *slog.Logger, now time.T
 
 // datagram takes what a sender sent.
 func (r *receiver) datagram(data []byte, from netip.AddrPort, arrived time.Time) {
+	if arrived.Sub(r.lastAny) >= quiet {
+		r.resumed = arrived
+	}
 	r.lastAny = arrived
 	payload, sequence, rtp := stripRTP(data)
 	if !rtp {
@@ -77,6 +81,7 @@ func (r *receiver) datagram(data []byte, from netip.AddrPort, arrived time.Time)
 	r.arrived = arrived
 	if r.sync.split(payload, r.eachPacket) > 0 {
 		r.lastPacket = arrived
+		r.demuxer.flush()
 	}
 }
 
@@ -90,8 +95,8 @@ func (r *receiver) accept(payload []byte, from netip.AddrPort, now time.Time) bo
 		silence = sameSenderSilence
 	}
 	if r.sender.IsValid() && now.Sub(r.lastPacket) < silence {
-		if r.stranger != from {
-			r.stranger = from
+		if !r.stranger {
+			r.stranger = true
 			r.log.Warn("a second sender is ignored as long as the first one sends",
 				"address", r.address, "first", r.sender, "second", from)
 		}
@@ -101,7 +106,7 @@ func (r *receiver) accept(payload []byte, from netip.AddrPort, now time.Time) bo
 		r.log.Info("another sender is listened to", "address", r.address, "before", r.sender, "now", from)
 		r.lost("the sender started anew")
 	}
-	r.sender, r.stranger = from, netip.AddrPort{}
+	r.sender, r.stranger = from, false
 	r.sync, r.rtp, r.refused = syncer{}, false, nil
 	r.demuxer = newDemuxer(r.unit, r.lost)
 	r.assembler = h264.Assembler{}
@@ -132,26 +137,27 @@ func (r *receiver) unit(u unit) {
 		r.assembler.Lost()
 	}
 	au, err := r.assemble(u.stream, pts)
+	if err != nil {
+		r.dropped(err, jumped)
+		return
+	}
+	r.lastPicture, r.told, r.refused, r.whole = u.arrived, "", nil, true
+	r.sink.Write(au)
+}
+
+// dropped takes the reason why an access unit came to nothing.
+func (r *receiver) dropped(reason error, jumped bool) {
 	var refused *h264.UnsupportedError
 	switch {
-	case err == nil:
-		r.lastPicture, r.trouble, r.refused, r.whole = u.arrived, "", nil, true
-		r.sink.Write(au)
-		return
-	case errors.Is(err, h264.ErrNoPicture):
-		return
-	case errors.As(err, &refused):
-		r.whole = false
-		r.refused = refused
+	case errors.As(reason, &refused): // no wonder that the clock seems to jump
+		r.whole, r.refused = false, refused
 		r.tell(fmt.Errorf("%w: %w", capture.ErrUnsupported, refused))
-		return
-	case errors.Is(err, h264.ErrWaiting):
-		r.refused = nil
-	default:
-		r.lost(err.Error())
-	}
-	if jumped {
+	case jumped:
 		r.lost("the clock of the sender jumped")
+	case errors.Is(reason, h264.ErrWaiting):
+		r.refused = nil
+	case !errors.Is(reason, h264.ErrNoPicture):
+		r.lost(reason.Error())
 	}
 }
 
@@ -170,19 +176,18 @@ func (r *receiver) assemble(stream []byte, pts time.Duration) (*h264.AccessUnit,
 
 // tick is called at least every half second, to say why nothing comes.
 func (r *receiver) tick(now time.Time) {
-	since := r.lastPicture
-	if since.IsZero() {
-		since = r.began
+	for _, t := range [...]time.Time{r.began, r.resumed, r.lastPicture} {
+		if now.Sub(t) < quiet {
+			return
+		}
 	}
-	if now.Sub(since) >= quiet {
-		r.tell(r.diagnose(now))
-	}
+	r.tell(r.diagnose(now))
 }
 
 // tell tells the sink what is wrong, once until a picture comes.
 func (r *receiver) tell(trouble error) {
-	if text := trouble.Error(); text != r.trouble {
-		r.trouble = text
+	if text := trouble.Error(); text != r.told {
+		r.told = text
 		r.sink.Trouble(trouble)
 	}
 }

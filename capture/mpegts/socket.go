@@ -83,8 +83,9 @@ type datagram struct {
 	dropped uint32        // datagrams the socket had no room for, since it is open
 }
 
-// socket reads datagrams one at a time: at the rates of cameras, a thousand a
-// second, reading several with one call saves nothing that can be measured.
+// socket reads datagrams one at a time. At the thousand a second that cameras
+// send, reading 16 with one call of x/net was not measurably faster, and it
+// allocates twice for each.
 type socket struct {
 	conn    *net.UDPConn
 	buf     []byte

@@ -33,6 +33,7 @@ type painter struct {
 	width, height int
 	block         int // side of a block of the code, 0 when it does not fit
 
+	ramp int // first row of the ramp of greys, the end of the bars
 	band int // first row of the band that the ball moves in
 	ball sprite
 
@@ -46,8 +47,8 @@ type rect struct{ x, y, w, h int }
 
 func newPainter(p Params) (*painter, error) {
 	w, h := p.Width, p.Height
-	r := &painter{p: p, width: w, height: h, band: even(0.72 * float64(h))}
-	if side := even(math.Max(8, float64(w)/80)); codeBits*side <= w {
+	r := &painter{p: p, width: w, height: h, ramp: even(0.66 * float64(h)), band: even(0.72 * float64(h))}
+	if side := even(math.Max(8, float64(w)/80)); codeBits*side <= w && 2*side <= r.ramp {
 		r.block = side
 	}
 	r.ball = disc(even(float64(h-r.band) * 0.4))
@@ -57,12 +58,16 @@ func newPainter(p Params) (*painter, error) {
 // layOutText puts four lines in a panel over the bars: the name, the clock,
 // the frame's number, and what the picture is.
 func (r *painter) layOutText() error {
-	const clockLength = 12.0 // of "15:04:05.000"
-	em := math.Min(0.62*float64(r.width)/(clockLength*advance), 0.18*float64(r.height))
-	if em < 12 {
+	const (
+		clockLength = 12.0 // of "15:04:05.000"
+		lineHeights = 3.5  // of all lines and the space around them
+		minimum     = 12   // pixels, to be legible
+	)
+	y := max(even(0.06*float64(r.height)), 2*r.block+even(float64(r.block)/2))
+	em := math.Min(0.62*float64(r.width)/(clockLength*advance), float64(r.ramp-y)/lineHeights)
+	if em < minimum {
 		return nil
 	}
-	y := max(even(0.06*float64(r.height)), 2*r.block+even(float64(r.block)/2))
 	r.panel = rect{w: even((clockLength + 1) * advance * em), y: y}
 	r.panel.x = even(float64(r.width-r.panel.w) / 2)
 	y += even(0.1 * em)
@@ -105,13 +110,12 @@ func (c *canvas) picture(pts time.Duration, captured time.Time, release func()) 
 func (r *painter) newCanvas() *canvas {
 	w, h := r.width, r.height
 	c := &canvas{width: w, height: h, y: make([]byte, w*h), u: make([]byte, w*h/4), v: make([]byte, w*h/4)}
-	ramp := even(0.66 * float64(h))
 	for i, bar := range bars {
 		x0, x1 := i*w/8&^1, (i+1)*w/8&^1
-		c.fill(rect{x0, 0, x1 - x0, ramp}, bar[0], bar[1], bar[2])
+		c.fill(rect{x0, 0, x1 - x0, r.ramp}, bar[0], bar[1], bar[2])
 	}
 	for x := 0; x < w; x += 2 {
-		c.fill(rect{x, ramp, 2, r.band - ramp}, byte(black+(white-black)*x/w), grey, grey)
+		c.fill(rect{x, r.ramp, 2, r.band - r.ramp}, byte(black+(white-black)*x/w), grey, grey)
 	}
 	c.fill(rect{0, r.band, w, h - r.band}, dark, grey, grey)
 	if r.name != nil {

@@ -15,7 +15,8 @@
 // The number is the index of the frame in the schedule, so a frame left out
 // because the machine was too slow is a number left out.
 //
-// A picture narrower than 16 blocks, 128 pixels, carries no code.
+// A picture that the blocks don't fit in, such as one narrower than 128 pixels,
+// carries no code.
 package testpattern
 
 import (

@@ -100,11 +100,15 @@ addEventListener('keydown', (event) => {
   else keys[event.key]?.();
 });
 
-// The agent need not find out by itself that we are gone. A page that the
-// browser keeps for "back" comes back as it was, and must begin anew.
-addEventListener('pagehide', () => {
+function stop() {
   for (const tile of grid.tiles.values()) tile.player.stop();
-});
+}
+
+// The agent need not find out by itself that we are gone; after signing out
+// it would not listen any more. A page that the browser keeps for "back"
+// comes back as it was, and must begin anew.
+addEventListener('pagehide', stop);
+addEventListener('submit', stop);
 addEventListener('pageshow', (event) => {
   if (event.persisted) location.reload();
 });

@@ -4,6 +4,7 @@ import { Backoff } from './backoff.js';
 import { Connection, playsH264 } from './connection.js';
 import { FreezeWatch } from './freeze.js';
 import { History, sample } from './stats.js';
+import { WhepError } from './whep.js';
 
 const TICK = 1_000; // ms
 const CONNECT_TIMEOUT = 10_000; // ms from the offer to a connection
@@ -24,7 +25,7 @@ const STEADY = 10_000; // ms of playing after which the next trouble is a new on
 
 /**
  * Why there is no connection.
- * @typedef {import('./whep.js').Refusal|'lost'|'no-path'} Cause
+ * @typedef {import('./whep.js').Refusal|'lost'|'no-path'|'not-understood'} Cause
  */
 
 /** Event: "change" when anything that is shown has changed, at least once a second. */
@@ -135,9 +136,12 @@ export class Player extends EventTarget {
   }
 
   #refused(error) {
+    if (!(error instanceof WhepError)) {
+      this.#retry('not-understood', error.message, HOPELESS_PAUSE);
+      return;
+    }
     const hopeless = ['no-h264', 'unknown-camera', 'signed-out'].includes(error.kind);
-    // What is no refusal is an answer that this browser does not understand.
-    this.#retry(error.kind ?? 'refused', error.detail ?? error.message, hopeless ? HOPELESS_PAUSE : (error.retryAfter ?? 0) * 1000);
+    this.#retry(error.kind, error.detail, hopeless ? HOPELESS_PAUSE : error.retryAfter * 1000);
   }
 
   #listen(connection) {

@@ -123,10 +123,10 @@ export function setText(element, text) {
 /** A line that breaks between its parts only. */
 function setLine(element, text) {
   if (element.textContent === text) return;
-  const parts = text.split(' · ').map((part, i) => {
+  const parts = text.split(/(?<= ·) /).map((part) => {
     const span = document.createElement('span');
-    span.textContent = i === 0 ? part : `· ${part}`;
-    return span;
+    span.textContent = part;
+    return [span, ' '];
   });
-  element.replaceChildren(...parts.flatMap((span, i) => (i === 0 ? [span] : [' ', span])));
+  element.replaceChildren(...parts.flat().slice(0, -1));
 }

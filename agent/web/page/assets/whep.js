@@ -153,18 +153,22 @@ async function refusal(response) {
   return new WhepError(kindOf(response.status, String(problem.type ?? '')), detail, retryAfter);
 }
 
+/** By the type of the agent's problem details. @type {Record<string, Refusal>} */
+const kinds = {
+  'urn:lenscast:no-h264': 'no-h264',
+  'urn:lenscast:not-live': 'no-source',
+  'urn:lenscast:not-running': 'unreachable',
+  'urn:lenscast:too-many-viewers': 'viewer-limit',
+  'urn:lenscast:unknown-camera': 'unknown-camera',
+};
+
 /**
  * @param {number} status of the HTTP answer
  * @param {string} type of the problem details
  * @returns {Refusal}
  */
 export function kindOf(status, type) {
-  if (/h264/i.test(type)) return 'no-h264';
-  if (status === 401) return 'signed-out';
-  if (status === 404) return 'unknown-camera';
-  if (status === 409) return 'no-source';
-  if (status === 503) return 'viewer-limit';
-  return 'refused';
+  return kinds[type] ?? (status === 401 ? 'signed-out' : 'refused');
 }
 
 /**

@@ -79,7 +79,9 @@ const states = {
 function notLive(camera, time) {
   const [tone, title] = states[camera.state] ?? ['wrong', sentence(camera.state)];
   const back = 'The picture comes back by itself.';
-  const hint = camera.reason ? `${sentence(camera.reason)}. ${back}` : back;
+  // The title has said the state already.
+  const reason = camera.reason.startsWith(`${camera.state}: `) ? camera.reason.slice(camera.state.length + 2) : camera.reason;
+  const hint = reason ? `${sentence(reason)}. ${back}` : back;
   const lasted = Date.parse(time) - Date.parse(camera.since);
   const line = lasted >= 1000 ? `${lower(title)} for ${duration(lasted)}` : lower(title);
   return { tone, line, title, hint, action: '' };
@@ -98,6 +100,7 @@ const causes = {
   'unknown-camera': ['This camera is not set up any more', ''],
   'no-source': ['No picture yet', ''],
   refused: ['The agent refused', ''],
+  'not-understood': ['This browser and the agent do not understand each other', ''],
 };
 
 function retrying(player, now) {
@@ -151,7 +154,7 @@ export function bitrate(bitsPerSecond) {
 }
 
 /** @param {number} ms */
-export const milliseconds = (ms) => (ms < 9_950 ? `${Math.round(ms)} ms` : `${Math.round(ms / 1000)} s`);
+export const milliseconds = (ms) => (ms < 999.5 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(1)} s`);
 
 /** @param {number} share 0 to 1 */
 export function loss(share) {
