@@ -136,3 +136,11 @@ func TestSelfSigned(t *testing.T) {
 		t.Errorf("certificate: %v, %v", info, err)
 	}
 }
+
+// TestExample loads the list that is shipped.
+func TestExample(t *testing.T) {
+	list, err := Load("../../configs/receive/agents.toml")
+	if err != nil || list.Agents() != 2 {
+		t.Fatalf("%v, %v", list, err)
+	}
+}
