@@ -131,7 +131,7 @@ func (o *receiveOptions) receive(ctx context.Context, std streams, log *slog.Log
 	if err != nil {
 		return fmt.Errorf("open folder: %w", err)
 	}
-	defer dir.Close() // everything in it was synced before it was confirmed
+	defer func() { _ = dir.Close() }() // everything in it was synced before it was confirmed
 	store, err := dirstore.New(dir, dirstore.Params{KeepFree: int64(o.keepFree), ExpirePartial: time.Duration(o.expire), Log: log})
 	if err != nil {
 		return err

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"flag"
 	"fmt"
@@ -219,7 +218,7 @@ func (j *sendJob) work(ctx context.Context) error {
 	if err != nil {
 		return usageError("%w", err)
 	}
-	defer sender.Close() // every file was confirmed or reported
+	defer func() { _ = sender.Close() }() // every file was confirmed or reported
 	if j.o.rate > 0 {
 		if err := sender.SetPacing(int64(j.o.rate) / int64(j.o.parallel)); err != nil {
 			return err
@@ -243,7 +242,7 @@ func (j *sendJob) send(ctx context.Context, sender *filetransfer.Sender, path st
 	if err != nil {
 		return err
 	}
-	defer file.Close() // opened for reading: nothing to lose
+	defer func() { _ = file.Close() }() // opened for reading: nothing to lose
 	file.File.Camera = j.o.camera
 	forget, err := openHashes(&file.Upload)
 	if err != nil {
@@ -393,10 +392,10 @@ func sendLegacy(ctx context.Context, display *progress.Display, files []string, 
 
 // inWords adds to an error what to do about it, where that is known.
 func inWords(err error) string {
-	var unknown x509.UnknownAuthorityError
+	var stranger *tls.CertificateVerificationError
 	var said *filetransfer.Error
 	switch {
-	case errors.As(err, &unknown):
+	case errors.As(err, &stranger):
 		return fmt.Sprintf("%v: give the receiver's key with -pin, it prints it at its start", err)
 	case errors.Is(err, filetransfer.ErrInsecure):
 		return fmt.Sprintf("%v: use -pin, or -plain if the network is yours", err)

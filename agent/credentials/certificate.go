@@ -82,7 +82,7 @@ func keep(path string, data []byte) error {
 	if err != nil {
 		return err
 	}
-	defer os.Remove(file.Name()) // gone when it was renamed
+	defer func() { _ = os.Remove(file.Name()) }() // gone when it was renamed
 	_, err = file.Write(data)
 	if err == nil {
 		err = file.Sync()

@@ -1,6 +1,7 @@
 package filetransfer
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"time"
@@ -54,7 +55,9 @@ func (e *Error) Permanent() bool {
 // useless. Everything else, a broken network first of all, may pass.
 func Permanent(err error) bool {
 	var e *Error
-	return errors.As(err, &e) && e.Permanent() || errors.Is(err, ErrChanged) || errors.Is(err, ErrInsecure)
+	var stranger *tls.CertificateVerificationError
+	return errors.As(err, &e) && e.Permanent() || errors.As(err, &stranger) ||
+		errors.Is(err, ErrChanged) || errors.Is(err, ErrInsecure)
 }
 
 // ErrChanged tells that the file to send changed while it was sent. What has

@@ -343,7 +343,7 @@ func TestTLS(t *testing.T) {
 		}
 	}
 	wrong := filetransfer.PinnedTLS(clientKey)
-	if err := send(func(p *filetransfer.SenderParams) { p.TLS = wrong }); err == nil || !strings.Contains(err.Error(), "pinned") {
+	if err := send(func(p *filetransfer.SenderParams) { p.TLS = wrong }); !filetransfer.Permanent(err) || !strings.Contains(err.Error(), "pinned") {
 		t.Errorf("wrong pin: got %v", err)
 	}
 }

@@ -151,8 +151,11 @@ func (s *session) serveV2(ctx context.Context, conn net.Conn) error {
 	for {
 		s.conn.expect(1<<20, deadline) // no message is that long: a plain deadline
 		t, payload, err := s.in.next()
-		if errors.Is(err, io.EOF) || err != nil && ctx.Err() != nil {
-			return nil // between two files nobody loses anything
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if ctx.Err() != nil { // no word of it: between two files nobody loses anything
+			return fmt.Errorf("close idle connection: %w", context.Cause(ctx))
 		}
 		if err != nil {
 			return err

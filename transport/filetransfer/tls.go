@@ -49,7 +49,10 @@ func PinnedTLS(key Digest) *tls.Config {
 				return errors.New("the receiver showed no certificate")
 			}
 			if got := KeyDigest(state.PeerCertificates[0]); got != key {
-				return fmt.Errorf("the receiver's key is %s, not the pinned %s", FormatPin(got), FormatPin(key))
+				return &tls.CertificateVerificationError{
+					UnverifiedCertificates: state.PeerCertificates,
+					Err:                    fmt.Errorf("the receiver's key is %s, not the pinned %s", FormatPin(got), FormatPin(key)),
+				}
 			}
 			return nil
 		},

@@ -53,13 +53,10 @@ func (in *incoming) reopen() error {
 		return nil
 	}
 	in.stale = true // until it has proved itself
-	if errors.Is(err, errDamaged) {
-		return nil
-	}
-	if err != nil {
+	if err != nil && !errors.Is(err, errDamaged) {
 		return err
 	}
-	if !r.of(in.f) || r.Offset <= 0 || r.Offset > in.f.Size || filetransfer.CheckHashState(r.Offset, r.Hash) != nil {
+	if !trusted(r, in.f) {
 		return nil
 	}
 	info, err := in.store.fs.Lstat(partialPath(in.f))
@@ -79,6 +76,12 @@ func (in *incoming) reopen() error {
 	in.file, in.start, in.offset, in.state = file, r.Offset, r.Offset, r.Hash
 	in.sidecar, in.stale = true, false
 	return nil
+}
+
+// trusted tells whether the sidecar r, nil when it is damaged, is of f and may
+// be gone on from.
+func trusted(r *record, f filetransfer.File) bool {
+	return r != nil && r.of(f) && r.Offset > 0 && r.Offset <= f.Size && filetransfer.CheckHashState(r.Offset, r.Hash) == nil
 }
 
 // create begins anew, with a file that has no other name.
