@@ -90,7 +90,7 @@ if have nc; then
 	measure "nc (0.1 s of it waiting)" $big 0 netcat
 fi
 if have iperf3; then
-	iperf3 -s -B 127.0.0.1 -p $((port + 4)) >/dev/null &
+	iperf3 -s -B 127.0.0.1 -p $((port + 4)) >/dev/null 2>&1 &
 	servers+=($!)
 	until_open $((port + 4))
 	measure "iperf3 (memory to memory)" $big 0 iperf3 -c 127.0.0.1 -p $((port + 4)) -n "$big"

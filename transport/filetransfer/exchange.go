@@ -154,7 +154,7 @@ func (x *exchange) catchUp(ctx context.Context) error {
 
 // read hashes the content of [from, to) without sending it.
 func (x *exchange) read(ctx context.Context, from, to int64) error {
-	buf := make([]byte, dataBytes)
+	buf := make([]byte, min(to-from, dataBytes))
 	for from < to {
 		if err := ctx.Err(); err != nil {
 			return err
