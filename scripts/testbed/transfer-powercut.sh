@@ -72,7 +72,7 @@ broken=0
 feed 0
 boot
 for cut in $(seq "$cuts"); do
-	sleep "$((RANDOM % 2)).$((RANDOM % 1000))"
+	sleep "$((RANDOM % 3)).$((RANDOM % 1000))"
 	kill -9 "$guest"
 	wait "$guest" 2>/dev/null
 	[ "$(ls "$share/src" | wc -l)" -lt 40 ] && feed "$cut"
