@@ -47,6 +47,8 @@ func commands() []command {
 	return []command{
 		runCommand(),
 		checkCommand(),
+		sendCommand(),
+		receiveCommand(),
 		versionCommand(),
 		helpCommand(),
 	}

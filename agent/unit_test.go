@@ -9,18 +9,28 @@ import (
 	"testing"
 )
 
-// TestSystemdUnit lets systemd read the unit.
-func TestSystemdUnit(t *testing.T) {
+// TestSystemdUnits lets systemd read the units.
+func TestSystemdUnits(t *testing.T) {
+	for unit, start := range map[string]string{
+		"lenscast.service":                 " run\n",
+		"receive/lenscast-receive.service": " receive -dir",
+	} {
+		t.Run(filepath.Base(unit), func(t *testing.T) { testUnit(t, filepath.Join("../configs", unit), start) })
+	}
+}
+
+// testUnit tests the unit at path, whose command begins with start.
+func testUnit(t *testing.T, path, start string) {
 	analyze, err := exec.LookPath("systemd-analyze")
 	if err != nil {
 		t.Skip("systemd-analyze is not installed")
 	}
-	text, err := os.ReadFile("../configs/lenscast.service")
+	text, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	const installed = "/usr/local/bin/lenscast"
-	if !strings.Contains(string(text), "ExecStart="+installed+" run\n") {
+	if !strings.Contains(string(text), "ExecStart="+installed+start) {
 		t.Fatalf("the unit does not start %s", installed)
 	}
 	// The command must exist: any executable will do.
@@ -28,7 +38,7 @@ func TestSystemdUnit(t *testing.T) {
 	if version := systemdVersion(t, analyze); version < 253 {
 		unit = strings.NewReplacer("Type=notify-reload\n", "", "#Type=", "Type=", "#ExecReload=", "ExecReload=").Replace(unit)
 	}
-	path := filepath.Join(t.TempDir(), "lenscast.service")
+	path = filepath.Join(t.TempDir(), filepath.Base(path))
 	if err := os.WriteFile(path, []byte(unit), 0o644); err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,185 @@
+package dirstore
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"sync"
+	"time"
+
+	"github.com/lenscast/lenscast/transport/filetransfer"
+	"github.com/lenscast/lenscast/transport/filetransfer/safename"
+)
+
+// usageAge is how long a count of what an agent keeps is good: people delete
+// files behind the store's back.
+const usageAge = 5 * time.Minute
+
+// usage is what an agent keeps in the store.
+type usage struct {
+	bytes   int64
+	counted time.Time
+}
+
+// checkRoom judges whether f fits on the disk and into the agent's limit.
+func (s *Store) checkRoom(f filetransfer.File, limit int64) error {
+	size := max(f.Size, 0)
+	if err := s.checkFree(size); err != nil {
+		return err
+	}
+	if limit <= 0 {
+		return nil
+	}
+	used, err := s.used(f.Agent)
+	if err != nil {
+		return fmt.Errorf("count what %s keeps: %w", f.Agent, err)
+	}
+	s.mu.Lock()
+	used += s.reserved[f.Agent]
+	s.mu.Unlock()
+	if used+size > limit {
+		return &filetransfer.Error{
+			Code: filetransfer.CodeFull, RetryAfter: fullRetry,
+			Reason: fmt.Sprintf("%s keeps %d bytes here, its quota is %d", f.Agent, used, limit),
+		}
+	}
+	return nil
+}
+
+// checkFree judges whether more bytes leave the disk its floor.
+func (s *Store) checkFree(more int64) error {
+	free, err := s.fs.Free()
+	if err != nil {
+		return err
+	}
+	if free-more < s.p.KeepFree {
+		return &filetransfer.Error{
+			Code: filetransfer.CodeFull, RetryAfter: fullRetry,
+			Reason: fmt.Sprintf("the receiver's disk has %d bytes free and keeps %d", free, s.p.KeepFree),
+		}
+	}
+	return nil
+}
+
+func (s *Store) used(agent string) (int64, error) {
+	s.mu.Lock()
+	u := s.usage[agent]
+	if u != nil && time.Since(u.counted) < usageAge {
+		defer s.mu.Unlock()
+		return u.bytes, nil
+	}
+	s.mu.Unlock()
+	counted := time.Now()
+	bytes, err := s.count(agent)
+	if err != nil {
+		return 0, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.usage[agent] = &usage{bytes, counted}
+	return bytes, nil
+}
+
+// addUsage counts a file that came after the agent's were counted.
+func (s *Store) addUsage(agent string, bytes int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if u := s.usage[agent]; u != nil {
+		u.bytes += bytes
+	}
+}
+
+// reserve counts bytes that are on their way, or no longer.
+func (s *Store) reserve(agent string, bytes int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.reserved[agent] += bytes; s.reserved[agent] == 0 {
+		delete(s.reserved, agent)
+	}
+}
+
+// count adds up the files below dir.
+func (s *Store) count(dir string) (int64, error) {
+	entries, err := s.fs.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	var sum int64
+	for _, e := range entries {
+		if e.IsDir() {
+			n, err := s.count(path.Join(dir, e.Name()))
+			if err != nil {
+				return 0, err
+			}
+			sum += n
+			continue
+		}
+		info, err := s.fs.Lstat(path.Join(dir, e.Name()))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // deleted meanwhile
+		}
+		if err != nil {
+			return 0, err
+		}
+		sum += info.Size()
+	}
+	return sum, nil
+}
+
+const (
+	maxTwinDirs  = 16
+	maxTwinNames = 100_000
+)
+
+// twinIndex knows the folded names in the folders used last, so that no two
+// files get names that a disk which folds case can't hold side by side.
+type twinIndex struct {
+	mu    sync.Mutex
+	dirs  map[string]map[string]string // folder → folded name → name
+	names int
+}
+
+func newTwinIndex() *twinIndex { return &twinIndex{dirs: make(map[string]map[string]string)} }
+
+// claim notes name in the folder dir and tells whether a twin, another name
+// that folds to the same, is there already.
+func (t *twinIndex) claim(fsys FS, dir, name string) (taken bool, err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	known := t.dirs[dir]
+	if known == nil {
+		if len(t.dirs) >= maxTwinDirs || t.names >= maxTwinNames {
+			clear(t.dirs)
+			t.names = 0
+		}
+		entries, err := fsys.ReadDir(dir)
+		if err != nil {
+			return false, err
+		}
+		known = make(map[string]string, len(entries))
+		for _, e := range entries {
+			known[safename.Fold(e.Name())] = e.Name()
+		}
+		t.dirs[dir] = known
+		t.names += len(known)
+	}
+	folded := safename.Fold(name)
+	twin, ok := known[folded]
+	if !ok {
+		known[folded] = name
+		t.names++
+		return false, nil
+	}
+	if twin == name {
+		return false, nil
+	}
+	if _, err := fsys.Lstat(path.Join(dir, twin)); errors.Is(err, fs.ErrNotExist) {
+		known[folded] = name // deleted by hand
+		return false, nil
+	}
+	return true, nil
+}

@@ -1,0 +1,357 @@
+package filetransfer
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"time"
+)
+
+const (
+	// maxCatchUp is what the sender reads to bring its hash to where the
+	// receiver wants the content from, while the receiver waits.
+	maxCatchUp = 2 * HashStep
+	// finalWords is how long a sender whose connection broke waits for the
+	// ERROR that may be on its way.
+	finalWords = time.Second
+)
+
+var errFarBehind = errors.New("the hash is far behind the receiver's offset")
+
+// exchange is one attempt to send one file.
+type exchange struct {
+	*link
+	p        *SenderParams
+	u        *Upload
+	progress func(Progress)
+
+	answered bool // the receiver has said anything
+	refused  bool // in an OFFER, which leaves the connection usable
+	offset   int64
+	hash     hash.Hash // nil when the digest is known beforehand
+	now      Progress
+}
+
+// verdict is how the receiver ends an exchange.
+type verdict struct {
+	receipt Receipt
+	err     error
+}
+
+func (x *exchange) run(ctx context.Context) (Receipt, error) {
+	// A connection that is closed answers everything that waits on it.
+	defer context.AfterFunc(ctx, func() { _ = x.raw.Close() })()
+
+	f := x.u.File
+	x.now = Progress{File: f.Name, Agent: x.p.Agent, Remote: x.raw.RemoteAddr().String(), Size: f.Size}
+	h := hello{
+		Agent: x.p.Agent, Token: x.p.Token, File: f.ID, Name: f.Name, Camera: f.Camera,
+		Size: f.Size, Modified: f.Modified.UTC(), SHA256: f.SHA256,
+	}
+	if err := h.check(); err != nil {
+		return Receipt{}, err
+	}
+	if err := x.out.message(frameHello, h); err != nil {
+		return Receipt{}, x.lastWords(fmt.Errorf("send HELLO: %w", err))
+	}
+	o, err := x.offer()
+	if err != nil {
+		return Receipt{}, err
+	}
+	if o.State == offerHave {
+		if f.SHA256 != nil && *o.SHA256 != *f.SHA256 {
+			return Receipt{}, errorf(CodeMismatch, "the receiver has this file with the SHA-256 %v, here it is %v", o.SHA256, f.SHA256)
+		}
+		return x.confirmed(Receipt{Name: o.Name, SHA256: *o.SHA256})
+	}
+	if r := o.refusal(); r != nil {
+		x.refused = true
+		return Receipt{}, r
+	}
+	if err := x.resume(ctx, o.Offset); err != nil {
+		return Receipt{}, err
+	}
+	return x.transfer(ctx)
+}
+
+// offer waits for the receiver's answer to the HELLO.
+func (x *exchange) offer() (*offer, error) {
+	t, payload, err := x.next()
+	if err != nil {
+		return nil, fmt.Errorf("wait for OFFER: %w", err)
+	}
+	if t != frameOffer {
+		return nil, errorf(CodeProtocol, "%v frame where OFFER is due", t)
+	}
+	var o offer
+	if err := decodeMessage(t, payload, &o); err != nil {
+		return nil, err
+	}
+	return &o, o.check(x.u.File.Size)
+}
+
+// next returns the receiver's next frame. ERROR frames come as an error.
+func (x *exchange) next() (frameType, []byte, error) {
+	if err := x.conn.SetReadDeadline(time.Now().Add(x.p.Timeout)); err != nil {
+		return 0, nil, err
+	}
+	t, payload, err := x.in.next()
+	if err != nil {
+		return 0, nil, err
+	}
+	x.answered = true
+	if t == frameError {
+		return 0, nil, decodeFailure(payload)
+	}
+	return t, payload, nil
+}
+
+// resume brings the hash to offset.
+func (x *exchange) resume(ctx context.Context, offset int64) error {
+	x.offset = offset
+	x.now.Resumed, x.now.Sent, x.now.Durable = offset, offset, offset
+	if x.u.File.SHA256 != nil {
+		return nil
+	}
+	if x.u.Hashes == nil {
+		x.u.Hashes = NewHashLog()
+	}
+	from, err := x.restore(offset)
+	if err != nil {
+		return err
+	}
+	if offset-from > maxCatchUp {
+		return errFarBehind
+	}
+	return x.read(ctx, from, offset)
+}
+
+// restore takes the hash up at the highest known place up to limit.
+func (x *exchange) restore(limit int64) (int64, error) {
+	x.hash = sha256.New()
+	from, state := x.u.Hashes.nearest(limit)
+	if from == 0 {
+		return 0, nil
+	}
+	if err := x.hash.(encoding.BinaryUnmarshaler).UnmarshalBinary(state); err != nil {
+		return 0, fmt.Errorf("take up the hash at %d: %w", from, err)
+	}
+	return from, nil
+}
+
+// catchUp reads the file up to the receiver's offset without a connection.
+func (x *exchange) catchUp(ctx context.Context) error {
+	from, err := x.restore(x.offset)
+	if err != nil {
+		return err
+	}
+	return x.read(ctx, from, x.offset)
+}
+
+// read hashes the content of [from, to) without sending it.
+func (x *exchange) read(ctx context.Context, from, to int64) error {
+	buf := make([]byte, min(to-from, dataBytes))
+	for from < to {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		n := int(min(to-from, int64(len(buf)), HashStep-from%HashStep))
+		if err := x.readAt(buf[:n], from); err != nil {
+			return err
+		}
+		from += int64(n)
+		if err := x.hashed(buf[:n], from); err != nil {
+			return err
+		}
+		x.now.Checking, x.now.Sent = true, from
+		x.progress(x.now)
+	}
+	x.now.Checking = false
+	return nil
+}
+
+func (x *exchange) readAt(p []byte, offset int64) error {
+	n, err := x.u.Content.ReadAt(p, offset)
+	switch {
+	case n == len(p):
+		return nil
+	case errors.Is(err, io.EOF):
+		return fmt.Errorf("%w: it ends at %d", ErrChanged, offset+int64(n))
+	default:
+		return fmt.Errorf("read %s: %w", x.u.File.Name, err)
+	}
+}
+
+// hashed takes p, the content before end, into the hash.
+func (x *exchange) hashed(p []byte, end int64) error {
+	if x.hash == nil {
+		return nil
+	}
+	x.hash.Write(p)
+	if end%HashStep != 0 {
+		return nil
+	}
+	state, err := x.hash.(encoding.BinaryMarshaler).MarshalBinary()
+	if err != nil {
+		return fmt.Errorf("save the hash at %d: %w", end, err)
+	}
+	if err := x.u.Hashes.record(end, state); err != nil {
+		return fmt.Errorf("save the hash at %d: %w", end, err)
+	}
+	return nil
+}
+
+// transfer sends the content and waits for the confirmation.
+func (x *exchange) transfer(ctx context.Context) (Receipt, error) {
+	acks := make(chan int64, 1)
+	over := make(chan verdict, 1)
+	go func() { over <- x.listen(acks) }()
+	sum, err := x.content(ctx, acks, over)
+	if err == nil {
+		err = x.out.message(frameEnd, end{SHA256: &sum})
+	}
+	if err != nil {
+		return Receipt{}, x.verdictAfter(err, over)
+	}
+	for {
+		select {
+		case x.now.Durable = <-acks:
+			x.progress(x.now)
+		case v := <-over:
+			if v.err != nil {
+				return Receipt{}, v.err
+			}
+			if v.receipt.SHA256 != sum {
+				return Receipt{}, errorf(CodeMismatch, "the receiver confirms the SHA-256 %v, sent was %v", v.receipt.SHA256, sum)
+			}
+			return x.confirmed(v.receipt)
+		}
+	}
+}
+
+// content sends the frames and returns the digest of the whole file.
+func (x *exchange) content(ctx context.Context, acks <-chan int64, over chan verdict) (Digest, error) {
+	step := dataBytes
+	if x.p.Pace != nil {
+		step = min(step, x.p.PacedBytes)
+	}
+	if need := headerBytes + int(min(int64(step), x.u.File.Size-x.offset)); len(x.buf) < need {
+		x.buf = make([]byte, need)
+	}
+	frame := x.buf
+	for x.offset < x.u.File.Size {
+		select {
+		case v := <-over: // the receiver ends it
+			over <- v
+			return Digest{}, errors.New("ended by the receiver")
+		case x.now.Durable = <-acks:
+		default:
+		}
+		n := int(min(x.u.File.Size-x.offset, int64(step), HashStep-x.offset%HashStep))
+		payload := frame[headerBytes : headerBytes+n]
+		if err := x.readAt(payload, x.offset); err != nil {
+			return Digest{}, err
+		}
+		if err := x.hashed(payload, x.offset+int64(n)); err != nil {
+			return Digest{}, err
+		}
+		if x.p.Pace != nil {
+			if err := x.p.Pace(ctx, n); err != nil {
+				return Digest{}, fmt.Errorf("pace: %w", err)
+			}
+		}
+		if err := x.out.frame(frameData, frame[:headerBytes+n]); err != nil {
+			return Digest{}, fmt.Errorf("send: %w", err)
+		}
+		x.offset += int64(n)
+		x.now.Sent = x.offset
+		x.progress(x.now)
+	}
+	if x.hash == nil {
+		return *x.u.File.SHA256, nil
+	}
+	return Digest(x.hash.Sum(nil)), nil
+}
+
+// listen takes the receiver's frames until one ends the exchange. The newest
+// ACK waits in acks, which holds one.
+func (x *exchange) listen(acks chan int64) verdict {
+	for {
+		t, payload, err := x.next()
+		if err != nil {
+			return verdict{err: fmt.Errorf("wait for the confirmation: %w", err)}
+		}
+		switch t {
+		case frameAck:
+			var a ack
+			if err := decodeMessage(t, payload, &a); err != nil {
+				return verdict{err: err}
+			}
+			select {
+			case <-acks:
+			default:
+			}
+			acks <- a.Offset
+		case frameDone:
+			var d done
+			if err := decodeMessage(t, payload, &d); err != nil {
+				return verdict{err: err}
+			}
+			if d.SHA256 == nil {
+				return verdict{err: errorf(CodeProtocol, "DONE without a SHA-256")}
+			}
+			return verdict{receipt: Receipt{Name: d.Name, SHA256: *d.SHA256}}
+		default:
+			return verdict{err: errorf(CodeProtocol, "%v frame where DONE is due", t)}
+		}
+	}
+}
+
+// verdictAfter returns the receiver's reason when there is one, else err, and
+// ends the listening.
+func (x *exchange) verdictAfter(err error, over <-chan verdict) error {
+	wait := time.NewTimer(finalWords)
+	defer wait.Stop()
+	var v verdict
+	select {
+	case v = <-over:
+	case <-wait.C:
+		_ = x.conn.Close() // ends the listening
+		v = <-over
+	}
+	var said *Error
+	if errors.As(v.err, &said) && !errors.Is(err, ErrChanged) {
+		return said
+	}
+	return err
+}
+
+// lastWords returns the ERROR that the receiver may have sent before the
+// connection broke with err, else err.
+func (x *exchange) lastWords(err error) error {
+	if x.conn.SetReadDeadline(time.Now().Add(finalWords)) != nil {
+		return err
+	}
+	t, payload, rerr := x.in.next()
+	if rerr == nil && t == frameError {
+		x.answered = true
+		return decodeFailure(payload)
+	}
+	return err
+}
+
+// confirmed passes a receipt on, if the file is still what was sent.
+func (x *exchange) confirmed(r Receipt) (Receipt, error) {
+	if x.u.Unchanged != nil {
+		if err := x.u.Unchanged(); err != nil {
+			return Receipt{}, err
+		}
+	}
+	x.now.Sent, x.now.Durable = x.u.File.Size, x.u.File.Size
+	x.progress(x.now)
+	return r, nil
+}

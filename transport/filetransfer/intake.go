@@ -1,0 +1,213 @@
+package filetransfer
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding"
+	"errors"
+	"hash"
+	"io"
+	"sync"
+	"time"
+)
+
+// intake takes the content of one file from a session into the store.
+type intake struct {
+	*session
+	*transfer
+	file  Incoming
+	token string // for another look at the credentials
+
+	hash   hash.Hash
+	offset int64 // content in the store, hashed
+
+	checkpoints  sync.WaitGroup // at most one, beside the receiving of what follows
+	checkpointAt int64          // where the last one was begun
+	checkpointed time.Time
+	failed       error // of the last one; valid after checkpoints.Wait
+}
+
+// run offers, receives, verifies and confirms. When it returns an error, what
+// had arrived is checkpointed or, if it can't be trusted, thrown away.
+func (i *intake) run(ctx context.Context) error {
+	if err := i.resume(); err != nil {
+		return err
+	}
+	o := offer{State: offerNew}
+	if i.offset > 0 {
+		o = offer{State: offerPartial, Offset: i.offset}
+	}
+	if err := i.out.message(frameOffer, o); err != nil {
+		return err
+	}
+	stop := i.beat()
+	defer stop()
+
+	sum, err := i.content()
+	i.checkpoints.Wait()
+	if err != nil {
+		// A cut costs nothing of what came whole before it.
+		if i.offset > i.checkpointAt && i.failed == nil {
+			return errors.Join(err, i.save(i.offset, i.state()))
+		}
+		return err
+	}
+	if i.failed != nil {
+		return i.failed
+	}
+	return i.finish(ctx, sum)
+}
+
+// resume takes up where the store's checkpoint is.
+func (i *intake) resume() error {
+	i.hash = sha256.New()
+	offset, state := i.file.Resume()
+	i.checkpointed = time.Now()
+	if offset == 0 {
+		return nil
+	}
+	if err := i.hash.(encoding.BinaryUnmarshaler).UnmarshalBinary(state); err != nil {
+		return errors.Join(errorf(CodeStorage, "the checkpoint is damaged: %v", err), i.file.Discard())
+	}
+	i.offset, i.checkpointAt, i.resumed = offset, offset, offset
+	i.received.Store(offset)
+	i.durable.Store(offset)
+	return nil
+}
+
+// content receives the frames up to END and returns the digest that the sender
+// says the file has.
+func (i *intake) content() (*Digest, error) {
+	i.conn.expect(i.r.p.MinProgress, i.r.p.ProgressWindow)
+	for {
+		t, payload, err := i.in.next()
+		if err != nil {
+			if errors.Is(err, io.EOF) {
+				err = io.ErrUnexpectedEOF
+			}
+			return nil, err
+		}
+		switch t {
+		case frameData:
+			if err := i.take(payload); err != nil {
+				return nil, err
+			}
+		case frameEnd:
+			var e end
+			if err := decodeMessage(t, payload, &e); err != nil {
+				return nil, err
+			}
+			if e.SHA256 == nil {
+				return nil, errorf(CodeProtocol, "END without a SHA-256")
+			}
+			if i.offset != i.transfer.file.Size {
+				return nil, errorf(CodeProtocol, "END after %d bytes of %d", i.offset, i.transfer.file.Size)
+			}
+			return e.SHA256, nil
+		case frameError:
+			return nil, decodeFailure(payload)
+		default:
+			return nil, errorf(CodeProtocol, "%v frame where DATA or END is due", t)
+		}
+	}
+}
+
+func (i *intake) take(p []byte) error {
+	if int64(len(p)) > i.transfer.file.Size-i.offset {
+		return errorf(CodeProtocol, "more content than the %d bytes announced", i.transfer.file.Size)
+	}
+	if _, err := i.file.Write(p); err != nil {
+		return asError(err, CodeStorage)
+	}
+	i.hash.Write(p)
+	i.offset += int64(len(p))
+	i.received.Store(i.offset)
+	i.r.total.bytes.Add(uint64(len(p)))
+
+	due := i.offset-i.checkpointAt >= i.r.p.CheckpointBytes
+	if !due && (i.offset == i.checkpointAt || time.Since(i.checkpointed) < checkpointEvery) {
+		return nil
+	}
+	return i.checkpoint()
+}
+
+// checkpoint makes what has come durable beside the receiving of what follows.
+// When the one before is not through yet, the disk is the limit: then this
+// waits, and so does the sender.
+func (i *intake) checkpoint() error {
+	i.checkpoints.Wait()
+	if i.failed != nil {
+		return i.failed
+	}
+	if _, err := i.authorize(i.transfer.file.Agent, i.token); err != nil {
+		return asError(err, CodeDenied)
+	}
+	offset, state := i.offset, i.state()
+	i.checkpointAt, i.checkpointed = offset, time.Now()
+	i.checkpoints.Go(func() {
+		if i.failed = i.save(offset, state); i.failed == nil {
+			// When the sender can't be told, receiving fails soon.
+			_ = i.out.message(frameAck, ack{Offset: offset})
+		}
+	})
+	return nil
+}
+
+func (i *intake) save(offset int64, state []byte) error {
+	if err := i.file.Checkpoint(offset, state); err != nil {
+		return asError(err, CodeStorage)
+	}
+	i.durable.Store(offset)
+	return nil
+}
+
+// state returns the hash's state now.
+func (i *intake) state() []byte {
+	// crypto/sha256 documents that it can be marshalled, and that does not
+	// fail; an empty state would be refused at the next Resume.
+	state, _ := i.hash.(encoding.BinaryMarshaler).MarshalBinary()
+	return state
+}
+
+// beat sends an ACK now and then, so that the sender knows that this side
+// lives while it waits for a slow disk or has little to send.
+func (i *intake) beat() (stop func()) {
+	ended := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		tick := time.NewTicker(heartbeat)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ended:
+				return
+			case <-tick.C:
+				// When it can't be sent, receiving fails as well.
+				_ = i.out.message(frameAck, ack{Offset: i.durable.Load()})
+			}
+		}
+	})
+	return func() {
+		close(ended)
+		wg.Wait()
+	}
+}
+
+// finish verifies, commits and confirms.
+func (i *intake) finish(ctx context.Context, want *Digest) error {
+	var sum Digest
+	i.hash.Sum(sum[:0])
+	announced := i.transfer.file.SHA256
+	if sum != *want || announced != nil && sum != *announced {
+		err := errorf(CodeMismatch, "the content's SHA-256 is %v, the sender says %v: it was thrown away", sum, want)
+		return errors.Join(err, i.file.Discard())
+	}
+	receipt, err := i.file.Commit(ctx, sum)
+	if err != nil {
+		return asError(err, CodeStorage)
+	}
+	i.durable.Store(i.offset)
+	i.r.total.files.Add(1)
+	i.log.Info("received", "agent", i.transfer.file.Agent, "file", receipt.Name, "bytes", i.offset, "resumed", i.resumed)
+	return i.out.message(frameDone, done{Name: receipt.Name, SHA256: &receipt.SHA256})
+}
