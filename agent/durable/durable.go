@@ -24,10 +24,12 @@ import (
 type FS interface {
 	// Create makes a file that must not exist yet, for reading and writing.
 	Create(name string) (File, error)
-	// Open opens an existing file for reading and writing. What is read
+	// Open opens an existing file for reading.
+	Open(name string) (ReadOnly, error)
+	// Reopen opens an existing file for reading and writing. What is read
 	// comes from the disk, not from a cache that may hold pages that could
 	// not be written.
-	Open(name string) (File, error)
+	Reopen(name string) (File, error)
 	// Rename gives a file another name in one step. An existing file under
 	// that name is replaced when replace is set, else it is fs.ErrExist.
 	Rename(from, to string, replace bool) error
@@ -39,20 +41,23 @@ type FS interface {
 	SyncDir(name string) error
 	// ReadDir lists a directory, sorted by name.
 	ReadDir(name string) ([]fs.DirEntry, error)
-	// ReadFile reads a whole small file.
-	ReadFile(name string) ([]byte, error)
 	// Free returns the bytes that an unprivileged user may still write to
 	// the file system that holds name.
 	Free(name string) (int64, error)
 }
 
-// File is an open file of an FS.
-type File interface {
+// ReadOnly is a file that is open for reading.
+type ReadOnly interface {
 	io.ReaderAt
-	io.WriterAt
 	io.Closer
 	// Size returns the length in bytes.
 	Size() (int64, error)
+}
+
+// File is a file that is open for reading and writing.
+type File interface {
+	ReadOnly
+	io.WriterAt
 	// Datasync makes the content and the length durable (fdatasync).
 	Datasync() error
 	// Sync makes the content and all that is known of the file durable.
@@ -119,6 +124,27 @@ func Publish(fsys FS, from, to string) error {
 		}
 	}
 	return nil
+}
+
+// ReadFile reads a whole small file, of at most 1 MiB.
+func ReadFile(fsys FS, name string) ([]byte, error) {
+	f, err := fsys.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	size, err := f.Size()
+	if err == nil && size > 1<<20 {
+		err = fmt.Errorf("read %s: %d bytes are too many", name, size)
+	}
+	if err != nil {
+		return nil, err
+	}
+	b := make([]byte, size)
+	if n, err := f.ReadAt(b, 0); n < len(b) {
+		return nil, fmt.Errorf("read %s: %w", name, err)
+	}
+	return b, nil
 }
 
 // MkdirAll makes a directory with all above it that are missing, durably.

@@ -33,7 +33,7 @@ func TestSaveSurvivesPowerCutAtEveryStep(t *testing.T) {
 			}
 			err := durable.Save(d, "/d/f", []byte("the new content"))
 			done := err == nil
-			got, rerr := d.AfterPowerCut(chance).ReadFile("/d/f")
+			got, rerr := durable.ReadFile(d.AfterPowerCut(chance), "/d/f")
 			if rerr != nil || (string(got) != "old" && string(got) != "the new content") {
 				t.Fatalf("step %d: %q, %v", step, got, rerr)
 			}

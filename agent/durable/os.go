@@ -4,7 +4,6 @@ import (
 	"errors"
 	"io/fs"
 	"os"
-	"path/filepath"
 
 	"golang.org/x/sys/unix"
 )
@@ -24,7 +23,16 @@ func (OS) Create(name string) (File, error) {
 }
 
 // Open implements FS.
-func (OS) Open(name string) (File, error) {
+func (OS) Open(name string) (ReadOnly, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	return osFile{f}, nil
+}
+
+// Reopen implements FS.
+func (OS) Reopen(name string) (File, error) {
 	f, err := os.OpenFile(name, os.O_RDWR, 0)
 	if err != nil {
 		return nil, err
@@ -77,9 +85,6 @@ func (OS) SyncDir(name string) error {
 
 // ReadDir implements FS.
 func (OS) ReadDir(name string) ([]fs.DirEntry, error) { return os.ReadDir(name) }
-
-// ReadFile implements FS.
-func (OS) ReadFile(name string) ([]byte, error) { return os.ReadFile(filepath.Clean(name)) }
 
 // Free implements FS.
 func (OS) Free(name string) (int64, error) {
