@@ -64,6 +64,7 @@ type inode struct {
 	data     []byte
 	reserved int64 // length with what Allocate added, 0 without
 	dirty    map[int64]bool
+	lost     map[int64]bool // could not be synced, but are still read
 	synced   []byte
 }
 
@@ -200,12 +201,39 @@ func (d *Disk) Create(name string) (durable.File, error) {
 }
 
 // Open implements durable.FS.
-func (d *Disk) Open(name string) (durable.ReadOnly, error) { return d.Reopen(name) }
+func (d *Disk) Open(name string) (durable.ReadOnly, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	f, err := d.open(name)
+	if err != nil {
+		return nil, err
+	}
+	return f, nil
+}
 
 // Reopen implements durable.FS.
 func (d *Disk) Reopen(name string) (durable.File, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	f, err := d.open(name)
+	if err != nil {
+		return nil, err
+	}
+	n := f.n
+	for b := range n.lost {
+		if off := int(b * block); off < len(n.data) {
+			lost := n.data[off:min(off+block, len(n.data))]
+			clear(lost)
+			if off < len(n.synced) {
+				copy(lost, n.synced[off:])
+			}
+		}
+	}
+	n.lost = nil
+	return f, nil
+}
+
+func (d *Disk) open(name string) (*file, error) {
 	n := d.names[name]
 	switch {
 	case d.dead:
@@ -408,6 +436,7 @@ func (f *file) WriteAt(p []byte, off int64) (int, error) {
 	f.d.written += int64(len(p))
 	for b := off / block; b*block < end; b++ {
 		f.n.dirty[b] = true
+		delete(f.n.lost, b)
 	}
 	return len(p), err
 }
@@ -429,6 +458,7 @@ func (f *file) sync(op string) error {
 	defer f.d.mu.Unlock()
 	if err := f.d.begin(op, f.name); err != nil {
 		if !f.d.dead {
+			f.n.lost = maps.Clone(f.n.dirty)
 			clear(f.n.dirty)
 		}
 		return err

@@ -99,7 +99,7 @@ func (r *Reader) box(kind string, least, most int) error {
 	// Not before the bytes are there is the memory for them: a size that
 	// lies costs nothing.
 	for size > 0 {
-		n := min(size, 1<<20)
+		n := min(size, 64<<10)
 		at := len(r.buf)
 		r.buf = append(r.buf, make([]byte, n)...)
 		if _, err := io.ReadFull(r.r, r.buf[at:]); err != nil {
