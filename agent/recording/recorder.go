@@ -48,7 +48,7 @@ const (
 	queue = 600
 
 	// silence ends a recording: so long after the last picture nobody knows
-	// when the next one comes. It is also the longest gap in a recording.
+	// when the next one comes.
 	silence = 10 * time.Second
 
 	// gap is the least time between two pictures that counts as one with
@@ -312,8 +312,9 @@ func (r *Recorder) showPreRoll() {
 // write adds a picture to the recording, or to the next one.
 func (r *Recorder) write(pic picture) {
 	step := pic.au.PTS - r.last.au.PTS
-	if step <= 0 || step > silence {
-		// The source's clock jumped. The time of a recording never does.
+	if took := pic.arrived.Sub(r.last.arrived); step <= 0 || step > silence && step > took+time.Second {
+		// The source's clock jumped: so long it did not take. The time of a
+		// recording never jumps.
 		r.cut(0)
 		r.take(pic)
 		return
