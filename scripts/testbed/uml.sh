@@ -17,11 +17,14 @@ script=$(readlink -f "$1") || exit 250
 shift
 share=${SHARE:-$(mktemp -d "$bed/share.XXXXXX")}
 rm -f "$share/status"
-mkdir -p "$bed/tmp"
+
+# The guest's memory is a file there: on a disk it would be written back all the time.
+tmp=/dev/shm
+[ -w "$tmp" ] || { tmp=$bed/tmp && mkdir -p "$tmp"; }
 
 # exec, so that the process id of this script is the one to kill; the new PID namespace takes the helpers along.
 # shellcheck disable=SC2016 # the inner shell expands them
-TMPDIR=$bed/tmp exec unshare --pid --fork --kill-child=SIGKILL \
+TMPDIR=$tmp exec unshare --pid --fork --kill-child=SIGKILL \
 	bash -c 'share=$1 limit=$2; shift 2; timeout -s KILL "$limit" "$@" </dev/null; s=$?
 		[ $s = 137 ] && exit 124; exit "$(cat "$share/status" 2>/dev/null || echo 250)"' - "$share" "${TIMEOUT:-300}" \
 	"$kernel" mem="${MEM:-512M}" rootfstype=hostfs rootflags=/ ro root=/dev/root init="$here/uml-init.sh" \

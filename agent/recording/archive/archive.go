@@ -6,8 +6,8 @@
 //
 // A running recording is written by a [Writer]: fragmented MP4, appended to
 // part by part, each part made durable before the next. Its name is temporary
-// (camera/00000042.mp4.part, with what is known at its start beside it). To
-// finish it, the file is synced and closed, its [Info] saved under the final
+// (camera/00000042.mp4.part); what was known at its start is a note in its
+// header. To finish it, the file is synced and closed, its [Info] saved under the final
 // name with the ending .json, and then the file renamed to the final name with
 // the ending .mp4. So the .mp4 is the proof: where it is, all of it is on the
 // disk, with the Info beside it. What a crash leaves under a temporary name is
@@ -127,6 +127,11 @@ func (a *Archive) load() error {
 	for name := range found {
 		a.loadFile(name, found)
 	}
+	// A directory for a camera that a process made which died before it
+	// could sync.
+	if err := a.fs.SyncDir(a.dir); err != nil {
+		return err
+	}
 	slices.SortFunc(a.finished, bySequence)
 	slices.SortFunc(a.leftovers, func(x, y leftover) int { return bySequence(x.info, y.info) })
 	for _, i := range a.finished {
@@ -172,10 +177,6 @@ func (a *Archive) loadFile(name string, found map[string]bool) {
 		a.clear(name)
 	case strings.HasSuffix(name, mediaSuffix+partSuffix):
 		a.leftovers = append(a.leftovers, leftover{path: name, info: a.loadStart(name), limit: unknown})
-	case strings.HasSuffix(name, infoSuffix+partSuffix):
-		if !found[strings.TrimSuffix(name, infoSuffix+partSuffix)+mediaSuffix+partSuffix] {
-			a.clear(name)
-		}
 	case ext:
 		i, err := a.readInfo(base + infoSuffix)
 		if err != nil {
@@ -247,13 +248,12 @@ func (a *Archive) publish(part string, i Info) error {
 	if err := durable.Publish(a.fs, part, final); err != nil {
 		return err
 	}
-	a.enlist(part, i)
+	a.enlist(i)
 	return nil
 }
 
-// enlist lists a recording that was published from the file part.
-func (a *Archive) enlist(part string, i Info) {
-	a.clear(startFile(part))
+// enlist lists a recording that was published.
+func (a *Archive) enlist(i Info) {
 	a.mu.Lock()
 	delete(a.running, i.Sequence)
 	at, _ := slices.BinarySearchFunc(a.finished, i, bySequence)

@@ -12,8 +12,7 @@ import (
 const DefaultName = "{camera}/{date}/{camera}_{time}"
 
 // The endings of the files of an archive. A running recording is
-// "camera/00000042.mp4.part", with what is known of it in
-// "camera/00000042.json.part".
+// "camera/00000042.mp4.part".
 const (
 	mediaSuffix = ".mp4"
 	infoSuffix  = ".json"

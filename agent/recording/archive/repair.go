@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"hash"
@@ -30,8 +31,8 @@ const unknown = -1
 
 // loadStart reads what was known when the recording in the file part began.
 func (a *Archive) loadStart(part string) Info {
-	i, err := a.readInfo(startFile(part))
-	if err == nil && i.Sequence > 0 {
+	i, err := a.readNote(part)
+	if err == nil && i.Sequence > 0 && checkCamera(i.Camera) == nil {
 		return i
 	}
 	// Without it, the name of the file still tells a little.
@@ -42,6 +43,24 @@ func (a *Archive) loadStart(part string) Info {
 	i.Sequence, _ = strconv.ParseUint(strings.TrimSuffix(filepath.Base(part), mediaSuffix+partSuffix), 10, 63)
 	i.Start.Wall = a.clock.Read().Wall
 	return i
+}
+
+// readNote reads what the Writer noted in the header.
+func (a *Archive) readNote(part string) (i Info, err error) {
+	f, err := a.fs.Open(part)
+	if err != nil {
+		return i, err
+	}
+	defer f.Close()
+	size, err := f.Size()
+	if err != nil {
+		return i, err
+	}
+	rd, err := fmp4.NewReader(io.NewSectionReader(f, 0, size))
+	if err != nil {
+		return i, err
+	}
+	return i, json.Unmarshal(rd.Note(), &i)
 }
 
 // leave hands a recording that was not finished to Run.
@@ -148,7 +167,7 @@ func (a *Archive) adopt(l leftover) error {
 			return fmt.Errorf("repair recording: %w", err)
 		}
 	}
-	a.enlist(l.path, i)
+	a.enlist(i)
 	return nil
 }
 
@@ -157,7 +176,6 @@ func (a *Archive) discard(l leftover) error {
 	if err := a.fs.Remove(l.path); err != nil {
 		return fmt.Errorf("repair recording: %w", err)
 	}
-	a.clear(startFile(l.path))
 	a.mu.Lock()
 	delete(a.taken, l.info.ID)
 	a.mu.Unlock()

@@ -3,13 +3,14 @@ package archive
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"hash"
 	"io"
+	"io/fs"
 	"math"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"time"
 
@@ -69,23 +70,26 @@ func (a *Archive) Create(camera string, au *h264.AccessUnit, ago, part time.Dura
 	if err != nil {
 		return nil, fmt.Errorf("create recording: %w", err)
 	}
-	header, err := fmp4.Header(sps[0], pps[0])
-	if err != nil {
-		return nil, fmt.Errorf("create recording: %w", err)
-	}
-
 	a.mu.Lock()
 	a.state.Sequence++
 	info := Info{Camera: camera, Sequence: a.state.Sequence, Width: format.Width, Height: format.Height, Profile: format.Profile}
 	a.mu.Unlock()
 	now := a.clock.Read()
 	info.tell(now, now.Boot-ago)
+	note, err := json.Marshal(info)
+	if err != nil {
+		return nil, fmt.Errorf("create recording: %w", err)
+	}
+	header, err := fmp4.Header(sps[0], pps[0], note)
+	if err != nil {
+		return nil, fmt.Errorf("create recording: %w", err)
+	}
 	w := &Writer{
 		a: a, info: info, hash: sha256.New(), header: header,
 		path: filepath.Join(a.dir, camera, fmt.Sprintf("%08d", info.Sequence)+mediaSuffix+partSuffix),
 		part: max(fmp4.Ticks(part), 1), first: au.PTS,
 	}
-	if err := w.create(); err != nil {
+	if w.file, err = a.create(w.path); err != nil {
 		return nil, fmt.Errorf("create recording: %w", err)
 	}
 	w.samples = append(w.samples, fmp4.Sample{NALUs: au.NALUs, Key: true})
@@ -97,27 +101,17 @@ func (a *Archive) Create(camera string, au *h264.AccessUnit, ago, part time.Dura
 	return w, nil
 }
 
-func (w *Writer) create() error {
-	fs := w.a.fs
-	if err := durable.MkdirAll(fs, filepath.Dir(w.path)); err != nil {
-		return err
+// create makes the file, and its directory when it is the camera's first. The
+// first part makes the name durable.
+func (a *Archive) create(name string) (durable.File, error) {
+	f, err := a.fs.Create(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err := durable.MkdirAll(a.fs, filepath.Dir(name)); err != nil {
+			return nil, err
+		}
+		f, err = a.fs.Create(name)
 	}
-	f, err := fs.Create(w.path)
-	if err != nil {
-		return err
-	}
-	// Saving the start syncs the directory, and so the file's name too.
-	if err := w.a.saveInfo(startFile(w.path), w.info); err != nil {
-		return errors.Join(err, f.Close(), fs.Remove(w.path))
-	}
-	w.file = f
-	return nil
-}
-
-// startFile returns the name of the file that holds what was known when the
-// recording began.
-func startFile(part string) string {
-	return strings.TrimSuffix(part, mediaSuffix+partSuffix) + infoSuffix + partSuffix
+	return f, err
 }
 
 // Write adds the next picture. When a part is complete it is written and made
@@ -189,6 +183,11 @@ func (w *Writer) flush() error {
 	}
 	if err := w.file.Datasync(); err != nil {
 		return fmt.Errorf("write recording: %w", err)
+	}
+	if w.number == 0 {
+		if err := w.a.fs.SyncDir(filepath.Dir(w.path)); err != nil {
+			return fmt.Errorf("write recording: %w", err)
+		}
 	}
 	w.hash.Write(buf)
 	w.size += int64(len(buf))

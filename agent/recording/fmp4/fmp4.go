@@ -57,8 +57,13 @@ const (
 	checksumBox = boxHeader + 8 // free box with magic and checksum
 )
 
-// checksumMagic begins the content of a free box that holds a checksum.
-const checksumMagic = "crc1"
+// What the content of a free box begins with.
+const (
+	checksumMagic = "crc1" // checksum of the part
+	noteMagic     = "note" // length and bytes of the note
+)
+
+const maxNote = 2000
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
@@ -76,8 +81,13 @@ func Duration(ticks int64) time.Duration {
 		time.Duration(ticks%Timescale*int64(time.Second)/Timescale)
 }
 
-// Header returns the beginning of a file with the given parameter sets.
-func Header(sps, pps []byte) ([]byte, error) {
+// Header returns the beginning of a file with the given parameter sets. The
+// note, of at most 2000 bytes, is for whoever finds the file unfinished; it
+// is in the free box, where players don't look.
+func Header(sps, pps, note []byte) ([]byte, error) {
+	if len(note) > maxNote {
+		return nil, fmt.Errorf("make MP4 header: note of %d bytes, the most is %d", len(note), maxNote)
+	}
 	var buf seekablebuffer.Buffer
 	err := fmp4.Init{Tracks: []*fmp4.InitTrack{{
 		ID: trackID, TimeScale: Timescale,
@@ -87,9 +97,12 @@ func Header(sps, pps []byte) ([]byte, error) {
 		return nil, fmt.Errorf("make MP4 header: %w", err)
 	}
 	b := buf.Bytes()
-	pad := padding(len(b))
-	b = appendBox(b, pad, "free")
-	return append(b, make([]byte, pad-boxHeader)...), nil
+	pad := padding(len(b) + len(note))
+	b = appendBox(b, len(note)+pad, "free")
+	b = append(b, noteMagic...)
+	b = be.AppendUint32(b, uint32(len(note)))
+	b = append(b, note...)
+	return append(b, make([]byte, pad-boxHeader-8)...), nil
 }
 
 // padding returns the size of the free box that fills up to a whole block.

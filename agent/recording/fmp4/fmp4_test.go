@@ -28,7 +28,7 @@ func file(t testing.TB, src *recordingtest.Source, n, perPart int) (b []byte, sa
 			if i == 0 && j == 0 {
 				sps, pps := au.ParameterSets()
 				var err error
-				if b, err = fmp4.Header(sps[0], pps[0]); err != nil {
+				if b, err = fmp4.Header(sps[0], pps[0], []byte("note")); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -53,6 +53,9 @@ func TestEveryNALUnitIsIdentical(t *testing.T) {
 	rd, err := fmp4.NewReader(bytes.NewReader(b))
 	if err != nil {
 		t.Fatal(err)
+	}
+	if string(rd.Note()) != "note" {
+		t.Errorf("note %q", rd.Note())
 	}
 	var got []fmp4.Sample
 	for i := 0; ; i++ {

@@ -37,6 +37,7 @@ type Part struct {
 type Reader struct {
 	r      *bufio.Reader
 	header []byte
+	note   []byte
 	buf    []byte
 }
 
@@ -51,11 +52,32 @@ func NewReader(r io.Reader) (*Reader, error) {
 	}
 	rd.header = rd.buf
 	rd.buf = nil
+	rd.note = findNote(rd.header)
 	return rd, nil
+}
+
+// findNote returns the note of a header, the last box of which is free.
+func findNote(header []byte) []byte {
+	for off := 0; off+boxHeader <= len(header); off += int(be.Uint32(header[off:])) {
+		if string(header[off+4:off+8]) != "free" {
+			continue
+		}
+		b := header[off+boxHeader:]
+		if len(b) >= 8 && string(b[:4]) == noteMagic {
+			if n := be.Uint32(b[4:]); n <= maxNote && int(n) <= len(b)-8 {
+				return b[8 : 8+n]
+			}
+		}
+		break
+	}
+	return nil
 }
 
 // Header returns the bytes before the first part.
 func (r *Reader) Header() []byte { return r.header }
+
+// Note returns the note that was given to Header, empty when there is none.
+func (r *Reader) Note() []byte { return r.note }
 
 // Next returns the next part. The error is io.EOF after the last one, and
 // wraps ErrTorn where what follows is not a part.
