@@ -122,6 +122,7 @@ type Recorder struct {
 	dropped  uint64        // by the reader, when last looked at
 	wished   time.Time     // when an IDR was last asked for
 	retryAt  time.Time
+	settling chan error // gives the result of a Finish, nil when none runs
 	backoff  *retry.Backoff
 }
 
@@ -221,7 +222,7 @@ func (r *Recorder) Run(ctx context.Context) error {
 			r.take(picture{au, time.Now()})
 		case ctx.Err() != nil:
 			r.nudge() // lets go of the context
-			return r.finish(0)
+			return errors.Join(r.finish(0), r.settle())
 		default: // nudged
 			wait = r.arm(ctx)
 			r.lookAround()
@@ -359,15 +360,15 @@ func (r *Recorder) gapReason() string {
 	return r.p.GapReason()
 }
 
-// end finishes the recording and enters a state.
+// end ends the recording and enters a state.
 func (r *Recorder) end(s State) {
 	if r.cut(0) {
 		r.enter(s, nil)
 	}
 }
 
-// cut finishes the recording, and reports whether that went well. next is the
-// PTS of the picture that follows, or 0.
+// cut ends the recording, and reports whether that went well. next is the PTS
+// of the picture that follows, or 0.
 func (r *Recorder) cut(next time.Duration) bool {
 	err := r.finish(next)
 	if err != nil {
@@ -376,13 +377,34 @@ func (r *Recorder) cut(next time.Duration) bool {
 	return err == nil
 }
 
+// finish makes the last pictures durable, and lets the rest, that takes a
+// while on a slow card, be done beside the next recording.
 func (r *Recorder) finish(next time.Duration) error {
 	if r.writer == nil {
 		return nil
 	}
 	w := r.writer
 	r.writer = nil
-	return w.Finish(next)
+	if err := w.End(next); err != nil {
+		w.Abandon()
+		return err
+	}
+	if err := r.settle(); err != nil {
+		r.p.Log.Error("a recording could not be finished; it will be", "camera", r.p.Camera, "err", err)
+	}
+	r.settling = make(chan error, 1)
+	go func(done chan<- error) { done <- w.Finish() }(r.settling)
+	return nil
+}
+
+// settle waits until the recording before is finished.
+func (r *Recorder) settle() error {
+	if r.settling == nil {
+		return nil
+	}
+	err := <-r.settling
+	r.settling = nil
+	return err
 }
 
 // failed says why there is no recording, and when to try again.

@@ -63,7 +63,7 @@ func record(a *archive.Archive, c *clock, camera string, src *recordingtest.Sour
 		}
 	}
 	c.pass(time.Duration(n) * src.Interval)
-	return w.Finish(0)
+	return finish(w)
 }
 
 // settle lets Run do what there is to do.
@@ -178,7 +178,7 @@ func TestRunningRecordingIsListedAndItsFilePlays(t *testing.T) {
 	if _, err := fmp4.Still(io.NewSectionReader(b, 0, 1<<20)); err != nil {
 		t.Error(err)
 	}
-	if err := w.Finish(0); err != nil {
+	if err := finish(w); err != nil {
 		t.Error(err)
 	}
 }
@@ -245,7 +245,7 @@ func TestClockSetWhileRecording(t *testing.T) {
 	}
 	c.pass(2 * time.Second)
 	c.Wall, c.Trusted = right.Add(2*time.Second), true
-	if err := w.Finish(0); err != nil {
+	if err := finish(w); err != nil {
 		t.Fatal(err)
 	}
 	i := a.List()[0]

@@ -58,7 +58,7 @@ func work(a *archive.Archive, c *clock) promise {
 		if n == 3 {
 			break // the last one stays unfinished
 		}
-		if err := w.Finish(0); err == nil {
+		if err := finish(w); err == nil {
 			i := list(a, running.Sequence)
 			p.finished[i.Sequence] = i.SHA256
 			delete(p.written, i.Sequence)

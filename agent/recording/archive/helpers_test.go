@@ -3,6 +3,8 @@ package archive_test
 import (
 	"context"
 	"log/slog"
+
+	"github.com/lenscast/lenscast/agent/recording/archive"
 )
 
 // once is a context that ends when it is waited for: Run does what there is
@@ -22,3 +24,12 @@ func (o *once) Done() <-chan struct{} {
 }
 
 var quiet = slog.New(slog.DiscardHandler)
+
+// finish ends and finishes a recording.
+func finish(w *archive.Writer) error {
+	if err := w.End(0); err != nil {
+		w.Abandon()
+		return err
+	}
+	return w.Finish()
+}

@@ -171,7 +171,7 @@ func TestWhatIsPlayedOrRunsStays(t *testing.T) {
 	if err := m.Close(); err != nil {
 		t.Error(err)
 	}
-	if err := w.Finish(0); err != nil {
+	if err := finish(w); err != nil {
 		t.Error(err)
 	}
 	settle(t, a)

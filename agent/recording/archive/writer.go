@@ -30,7 +30,7 @@ const (
 )
 
 // Writer writes one running recording. It has one owner, who ends it by
-// Finish or Abandon.
+// End and Finish, or by Abandon.
 type Writer struct {
 	a      *Archive
 	path   string
@@ -116,8 +116,8 @@ func (a *Archive) create(name string) (durable.File, error) {
 
 // Write adds the next picture. When a part is complete it is written and made
 // durable before Write returns. After an error the recording must be given up
-// by Abandon, but for ErrFull, which asks to Finish it: all is written, and
-// there is no room for more.
+// by Abandon, but for ErrFull, which asks to End it: all is written, and there
+// is no room for more.
 func (w *Writer) Write(au *h264.AccessUnit) error {
 	t := fmp4.Ticks(au.PTS - w.first)
 	if err := w.lasts(t); err != nil {
@@ -235,25 +235,29 @@ func (w *Writer) append(b []byte) error {
 	return nil
 }
 
-// Finish ends the recording and gives it its final name. When it returns nil,
-// all of it is durable. next is the PTS of the picture that would follow, and
-// so the end of the last one; 0 when there is none.
-//
-// When the file is complete but can't be named, or not even completed, the
-// error says so, and Run finishes it as soon as that is possible.
-func (w *Writer) Finish(next time.Duration) error {
+// End writes the last part and makes it durable: after it no picture is lost
+// any more. Finish must follow, or Abandon after an error. next is the PTS of
+// the picture that would follow, and so the end of the last one; 0 when there
+// is none.
+func (w *Writer) End(next time.Duration) error {
 	end := fmp4.Ticks(next - w.first)
 	if d := end - w.last; d <= 0 || d > math.MaxUint32 {
 		end = w.last + w.usual()
 	}
-	err := w.lasts(end)
-	if err == nil {
-		err = w.flush()
+	if err := w.lasts(end); err != nil {
+		return err
 	}
-	if err == nil {
-		err = w.complete()
-	}
-	if err != nil {
+	return w.flush()
+}
+
+// Finish makes a finished recording of one that was ended: when it returns
+// nil, the file has its final name, durably. It may run beside the Writer of
+// the next recording; it takes about ten syncs, which is a second or more on a
+// slow card.
+//
+// After an error, Run finishes the recording as soon as that is possible.
+func (w *Writer) Finish() error {
+	if err := w.complete(); err != nil {
 		w.Abandon()
 		return err
 	}
