@@ -320,7 +320,8 @@ func (r *Recorder) write(pic picture) {
 		r.take(pic)
 		return
 	}
-	due := r.writer.Duration()+step >= r.p.Segment || r.p.SegmentSize > 0 && r.writer.Size() >= r.p.SegmentSize
+	// Half a picture early is not too early: durations are rounded.
+	due := r.writer.Duration()+step+step/2 >= r.p.Segment || r.p.SegmentSize > 0 && r.writer.Size() >= r.p.SegmentSize
 	if pic.au.Key && (due || r.formatChanged(pic.au)) {
 		r.cut(pic.au.PTS)
 		r.take(pic)

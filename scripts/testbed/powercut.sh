@@ -43,7 +43,7 @@ export LENSCAST_RIG_DIR=/mnt/disk/rec LENSCAST_RIG_CLIP=/mnt/share/clip.h264 LEN
 export LENSCAST_RIG_OUT=/mnt/share/out LENSCAST_RIG_SEGMENT=4s LENSCAST_RIG_NOSYNC=$nosync GOMEMLIMIT=200MiB
 mkdir -p /mnt/disk
 mount -t ext4 /dev/ubda /mnt/disk || exit 3
-LENSCAST_RIG=check /mnt/share/rig >/mnt/share/result 2>/mnt/share/errors || exit 4
+LENSCAST_RIG=check /mnt/share/rig >/mnt/share/result 2>>/mnt/share/errors || exit 4
 touch /mnt/share/checked
 [ -e /mnt/share/last ] && { umount /mnt/disk; e2fsck -fn /dev/ubda >/mnt/share/fsck 2>&1; exit; }
 LENSCAST_RIG=record /mnt/share/rig 2>>/mnt/share/errors

@@ -80,6 +80,7 @@ type Archive struct {
 	taken     map[string]bool // IDs in use, also of what is not finished yet
 	reading   map[string]int  // how many Media of that ID are open
 	leftovers []leftover
+	repairing int        // leftovers that repair has taken
 	deletions []Deletion // newest last
 }
 

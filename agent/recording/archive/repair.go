@@ -77,22 +77,22 @@ func (a *Archive) leave(l leftover) {
 func (a *Archive) repair(stop func() bool) error {
 	a.mu.Lock()
 	todo := a.leftovers
-	a.leftovers = nil
+	a.leftovers, a.repairing = nil, len(todo)
 	a.mu.Unlock()
 	var first error
-	for n, l := range todo {
+	for _, l := range todo {
 		err := errStopped
 		if !stop() {
 			err = a.repairOne(l)
-		}
-		if err == nil {
-			continue
 		}
 		if first == nil {
 			first = err
 		}
 		a.mu.Lock()
-		a.leftovers = append(a.leftovers, todo[n])
+		a.repairing--
+		if err != nil {
+			a.leftovers = append(a.leftovers, l)
+		}
 		a.mu.Unlock()
 	}
 	if errors.Is(first, errStopped) {

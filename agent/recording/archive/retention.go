@@ -228,7 +228,7 @@ func (a *Archive) Status() Status {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	st := Status{
-		Recordings: len(a.finished), Free: free, Repairing: len(a.leftovers),
+		Recordings: len(a.finished), Free: free, Repairing: len(a.leftovers) + a.repairing,
 		Deletions: slices.Clone(a.deletions),
 	}
 	for _, i := range a.finished {
