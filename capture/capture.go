@@ -33,6 +33,12 @@ type BitrateSetter interface {
 	SetBitrate(bitsPerSecond int)
 }
 
+// SkipCounter is a Source that leaves raw pictures out when this machine is
+// too slow to encode them all. It counts since the source was made.
+type SkipCounter interface {
+	Skipped() uint64
+}
+
 // Sink takes what a Source produces. Its methods are called from one
 // goroutine at a time and never block for long.
 type Sink interface {

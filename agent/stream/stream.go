@@ -11,6 +11,8 @@
 package stream
 
 import (
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -47,6 +49,7 @@ type Stream struct {
 	gopSize int                // bytes in gop
 	cut     bool               // gop holds only the IDR, the rest was too much
 	meter   meter
+	closed  bool
 }
 
 // New makes the stream of the camera called name.
@@ -103,6 +106,19 @@ func (s *Stream) Interrupt() {
 	s.meter.reset()
 }
 
+// Close ends the stream for good, as when its camera is taken out of the
+// configuration: Next of all its readers returns ErrClosed, also of those that
+// come later. What is published afterwards goes nowhere.
+func (s *Stream) Close() {
+	s.mu.Lock()
+	s.closed = true
+	readers := slices.Collect(maps.Keys(s.readers))
+	s.mu.Unlock()
+	for _, r := range readers {
+		r.Close()
+	}
+}
+
 // Start says where a reader begins.
 type Start int
 
@@ -123,6 +139,10 @@ func (s *Stream) Subscribe(start Start, queue int) *Reader {
 	defer s.mu.Unlock()
 
 	r := newReader(s, start, max(queue, 1))
+	if s.closed {
+		r.closed = true
+		return r
+	}
 	if start == AtOnce && len(s.gop) > 0 {
 		cheap := !s.cut && s.gopSize <= cheapGOPBytes && len(s.gop) <= cheapGOPUnits
 		switch {

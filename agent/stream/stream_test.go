@@ -3,6 +3,7 @@ package stream_test
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -168,29 +169,29 @@ func TestKeyframeWishesAreRateLimited(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := stream.New("cam")
 		f := feeder{s: s}
-		forced := 0
-		s.OnKeyframeWish(func() { forced++ })
+		var forced atomic.Int64
+		s.OnKeyframeWish(func() { forced.Add(1) })
 		s.RequestKeyframe()
-		if forced != 1 {
-			t.Fatalf("first wish: forced %d, want 1 at once", forced)
+		if forced.Load() != 1 {
+			t.Fatalf("first wish: forced %d, want 1 at once", forced.Load())
 		}
 		for range 100 {
 			s.RequestKeyframe()
 		}
-		if forced != 1 {
-			t.Fatalf("100 more at once: forced %d, want 1", forced)
+		if forced.Load() != 1 {
+			t.Fatalf("100 more at once: forced %d, want 1", forced.Load())
 		}
 		time.Sleep(300 * time.Millisecond)
 		synctest.Wait()
-		if forced != 2 {
-			t.Fatalf("after the interval: forced %d, want 2", forced)
+		if forced.Load() != 2 {
+			t.Fatalf("after the interval: forced %d, want 2", forced.Load())
 		}
 		s.RequestKeyframe()
 		f.publish(true) // answers the one that waits
 		time.Sleep(time.Second)
 		synctest.Wait()
-		if forced != 2 {
-			t.Errorf("after an IDR: forced %d, want 2", forced)
+		if forced.Load() != 2 {
+			t.Errorf("after an IDR: forced %d, want 2", forced.Load())
 		}
 	})
 }
@@ -219,6 +220,24 @@ func TestNextWaitsAndCloseEndsIt(t *testing.T) {
 			t.Errorf("%d readers left", n)
 		}
 	})
+}
+
+func TestCloseEndsAllReaders(t *testing.T) {
+	f := feeder{s: stream.New("cam")}
+	f.publish(true)
+	before := f.s.Subscribe(stream.AtOnce, 5)
+	f.s.Close()
+	f.publish(true)
+	after := f.s.Subscribe(stream.AtOnce, 5)
+	for _, r := range []*stream.Reader{before, after} {
+		if _, err := r.Next(t.Context()); !errors.Is(err, stream.ErrClosed) {
+			t.Errorf("Next after the stream was closed: %v, want ErrClosed", err)
+		}
+		r.Close()
+	}
+	if n := f.s.Stats().Readers; n != 0 {
+		t.Errorf("%d readers left", n)
+	}
 }
 
 func TestStats(t *testing.T) {

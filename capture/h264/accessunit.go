@@ -71,7 +71,7 @@ func TypeOf(nalu []byte) NALUType {
 }
 
 // ParameterSets returns the sequence and picture parameter sets of the access
-// unit. Both are empty unless au.Key.
+// unit. An IDR has both; another picture has at most a PPS that changed.
 func (au *AccessUnit) ParameterSets() (sps, pps [][]byte) {
 	for _, nalu := range au.NALUs {
 		switch TypeOf(nalu) {

@@ -1,10 +1,6 @@
 package h264
 
-import (
-	"fmt"
-
-	"github.com/bluenviron/mediacommon/v2/pkg/codecs/h264"
-)
+import "fmt"
 
 // Format is what a sequence parameter set says of the pictures.
 type Format struct {
@@ -21,13 +17,16 @@ func ParseFormat(sps []byte) (Format, error) {
 	if TypeOf(sps) != NALUSPS || len(sps) < 4 {
 		return Format{}, fmt.Errorf("parse SPS: not a sequence parameter set (%d bytes)", len(sps))
 	}
-	var s h264.SPS
-	if err := s.Unmarshal(sps); err != nil {
-		return Format{}, fmt.Errorf("parse SPS: %w", err)
+	s, err := unmarshalSPS(sps)
+	if err != nil {
+		return Format{}, err
 	}
 	f := Format{
-		Width: s.Width(), Height: s.Height(), FPS: s.FPS(),
+		Width: s.Width(), Height: s.Height(),
 		ProfileIDC: sps[1], Constraints: sps[2], LevelIDC: sps[3],
+	}
+	if s.VUI != nil && s.VUI.TimingInfo != nil && s.VUI.TimingInfo.NumUnitsInTick > 0 {
+		f.FPS = s.FPS()
 	}
 	f.Profile = profileName(f.ProfileIDC, f.Constraints)
 	return f, nil

@@ -1,0 +1,66 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/lenscast/lenscast/agent/camera"
+	"github.com/lenscast/lenscast/agent/config"
+	"github.com/lenscast/lenscast/agent/stream"
+	"github.com/lenscast/lenscast/transport/webrtc"
+)
+
+// viewerQueue is how many pictures may wait for one viewer: 2 s at 30 fps.
+const viewerQueue = 60
+
+// runningCamera is a camera with its stream and what it was made of.
+type runningCamera struct {
+	*part
+	cfg    config.Camera
+	stream *stream.Stream
+	camera *camera.Camera
+}
+
+func (s *supervisor) startCamera(ctx context.Context, c config.Camera) error {
+	source, err := newSource(c, s.log.With(logKeyCamera, c.Name))
+	if err != nil {
+		return fmt.Errorf("camera %q: %w", c.Name, err)
+	}
+	running := &runningCamera{cfg: c, stream: stream.New(c.Name)}
+	running.camera = camera.New(camera.Params{
+		Name: c.Name, Source: source, Stream: running.stream, Log: s.log,
+	})
+	running.part = startPart(ctx, "camera "+c.Name, running.camera.Run, s.partFailed)
+	s.mu.Lock()
+	s.cameras[c.Name] = running
+	s.mu.Unlock()
+	return nil
+}
+
+// stopCamera ends a camera and, with its stream, the sessions of its viewers.
+func (s *supervisor) stopCamera(ctx context.Context, name string) error {
+	running := s.cameras[name]
+	s.mu.Lock()
+	delete(s.cameras, name)
+	s.mu.Unlock()
+	defer running.stream.Close()
+	return stopForRestart(ctx, running.part)
+}
+
+// feed finds the stream of a camera for a new viewer.
+func (s *supervisor) feed(name string) (webrtc.Feed, error) {
+	s.mu.Lock()
+	running := s.cameras[name]
+	s.mu.Unlock()
+	if running == nil {
+		return webrtc.Feed{}, webrtc.ErrUnknownCamera
+	}
+	stats := running.stream.Stats()
+	if stats.Pictures == 0 {
+		return webrtc.Feed{}, webrtc.ErrNotLive // its profile is not known yet
+	}
+	return webrtc.Feed{
+		Open:    func() webrtc.Reader { return running.stream.Subscribe(stream.AtOnce, viewerQueue) },
+		Profile: stats.Profile,
+	}, nil
+}

@@ -1,0 +1,196 @@
+package config
+
+import (
+	"crypto/tls"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/pion/stun/v4"
+)
+
+// check fills in defaults that depend on other keys, and reports values and
+// combinations that can't work.
+func (c *Config) check(r *report) {
+	c.Viewer.check(r)
+	if c.WebRTC.Listen == (Address{}) {
+		c.WebRTC.Listen = Address{Host: c.Viewer.Listen.Host, Port: defaultWebRTCPort}
+	}
+	c.WebRTC.check(r)
+	if c.WebRTC.Listen == c.Viewer.Listen && c.Viewer.Listen.Port != 0 {
+		r.problem("webrtc.listen", "port %d is the viewer's, choose another", c.WebRTC.Listen.Port)
+	}
+	if len(c.Cameras) == 0 {
+		r.problem("camera", `there is no camera, add [[camera]] with name and source = "test"`)
+	}
+	for i := range c.Cameras {
+		c.Cameras[i].check(r, element("camera", i))
+		c.checkAgainstOthers(r, i)
+	}
+}
+
+// checkAgainstOthers reports what camera i shares with one before it, or with
+// [webrtc], and must not.
+func (c *Config) checkAgainstOthers(r *report, i int) {
+	camera, path := c.Cameras[i], element("camera", i)
+	for _, other := range c.Cameras[:i] {
+		if camera.Name != "" && strings.EqualFold(camera.Name, other.Name) {
+			r.problem(path+".name", "%q is taken by another camera, choose another name", camera.Name)
+			break
+		}
+	}
+	if camera.Listen == (UDPAddress{}) {
+		return
+	}
+	for _, other := range c.Cameras[:i] {
+		if other.Listen != (UDPAddress{}) && camera.Listen.overlaps(other.Listen) {
+			r.problem(path+".listen", "camera %q listens there, choose another port", other.Name)
+			return
+		}
+	}
+	if camera.Listen.Port == c.WebRTC.Listen.Port {
+		r.problem(path+".listen", "port %d is the one of [webrtc], choose another", camera.Listen.Port)
+	}
+}
+
+func (v *Viewer) check(r *report) {
+	closed := v.Password.IsSet() || v.Token.IsSet()
+	asked := r.has("viewer.password") || r.has("viewer.password_file") || r.has("viewer.token") || r.has("viewer.token_file")
+	switch open := !v.Listen.Loopback(); {
+	case open && !closed && !asked: // a secret that failed is a problem already
+		r.problem("viewer.listen", `everybody in the network could watch, add: password_file = "/etc/lenscast/password"`)
+	case open && v.TLS == TLSOff:
+		r.warning("viewer.listen", `passwords cross the network unencrypted, add: tls = "self-signed"`)
+	}
+	if info, err := os.Stat(r.file); err == nil && othersMayRead(info.Mode()) {
+		for _, key := range []string{"viewer.password", "viewer.token"} {
+			if r.has(key) {
+				r.warning(key, "other users can read %s, run: chmod 600 %[1]s", r.file)
+			}
+		}
+	}
+	v.TLSCert, v.TLSKey = inFolderOf(r.file, v.TLSCert), inFolderOf(r.file, v.TLSKey)
+	if v.TLS == TLSFiles {
+		v.checkCertificate(r)
+	} else {
+		for _, key := range []string{"viewer.tls_cert", "viewer.tls_key"} {
+			if r.has(key) {
+				r.problem(key, `remove it, or write tls = "files"`)
+			}
+		}
+	}
+	if v.MaxViewers < 1 || v.MaxViewers > 1000 {
+		r.problem("viewer.max_viewers", "%d is out of range, write 1 to 1000", v.MaxViewers)
+	}
+}
+
+func (v *Viewer) checkCertificate(r *report) {
+	if v.TLSCert == "" || v.TLSKey == "" {
+		r.problem("viewer.tls", `"files" needs tls_cert and tls_key, the names of two PEM files`)
+		return
+	}
+	_, certErr := readRegular(v.TLSCert, maxFileSize)
+	_, keyErr := readRegular(v.TLSKey, maxFileSize)
+	if certErr != nil {
+		r.problem("viewer.tls_cert", "%s", certErr)
+	}
+	if keyErr != nil {
+		r.problem("viewer.tls_key", "%s", keyErr)
+	}
+	if certErr != nil || keyErr != nil {
+		return
+	}
+	if _, err := tls.LoadX509KeyPair(v.TLSCert, v.TLSKey); err != nil {
+		r.problem("viewer.tls_cert", "certificate and key don't work: %s", strings.TrimPrefix(err.Error(), "tls: "))
+	}
+}
+
+func (w *WebRTC) check(r *report) {
+	for i, server := range w.ICEServers {
+		server.check(r, element("webrtc.ice_servers", i))
+	}
+	for i, ip := range w.PublicAddresses {
+		if ip.IsValid() && (ip.IsUnspecified() || ip.IsMulticast() || ip.IsLoopback()) {
+			r.problem(element("webrtc.public_addresses", i), "%s can't be reached from outside, write the address of your router", ip)
+		}
+	}
+}
+
+func (s ICEServer) check(r *report, path string) {
+	uri, err := stun.ParseURI(s.URL)
+	if err != nil {
+		r.problem(path+".url", `%.60q is not a STUN or TURN server, write it like "stun:stun.example.org:3478"`, s.URL)
+		return
+	}
+	isTURN := uri.Scheme == stun.SchemeTypeTURN || uri.Scheme == stun.SchemeTypeTURNS
+	asked := r.has(path+".password") || r.has(path+".password_file")
+	switch {
+	case isTURN && (s.Username == "" || !s.Password.IsSet() && !asked):
+		r.problem(path+".url", "a TURN server needs username and password_file")
+	case !isTURN && (s.Username != "" || s.Password.IsSet()):
+		r.problem(path+".url", "a STUN server takes no username and password, remove them")
+	}
+}
+
+func (c *Camera) check(r *report, path string) {
+	c.checkName(r, path)
+	switch c.Source {
+	case SourceTest:
+		c.refuse(r, path, "a test picture receives nothing", "listen")
+		c.checkEncoding(r, path)
+		c.fillTest()
+	case SourceMPEGTS:
+		c.refuse(r, path, "the sender decides", "size", "fps", "bitrate", "keyframe_interval")
+		if c.Listen == (UDPAddress{}) && !r.has(path+".listen") {
+			r.problem(path, `source "mpegts" needs an address, add: listen = "udp://127.0.0.1:8554"`)
+		}
+		if c.Listen != (UDPAddress{}) && !c.Listen.Loopback() {
+			r.warning(path+".listen", "whoever reaches %s can show a picture here, let a firewall guard it", c.Listen)
+		}
+	default:
+		if !r.has(path + ".source") {
+			r.problem(path, `the camera has no source, add: source = "test"`)
+		}
+	}
+}
+
+// maxNameLength bounds a camera's name, which is part of addresses.
+const maxNameLength = 32
+
+func (c *Camera) checkName(r *report, path string) {
+	const allowed = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_"
+	switch {
+	case c.Name == "" && !r.has(path+".name"):
+		r.problem(path, `the camera has no name, add: name = "front"`)
+	case c.Name == "" || len(c.Name) > maxNameLength || strings.Trim(c.Name, allowed) != "":
+		if r.wrong(path + ".name") {
+			return
+		}
+		r.problem(path+".name", "%.40q can't be part of an address, use 1 to %d letters, digits, - and _", c.Name, maxNameLength)
+	}
+}
+
+// checkEncoding reports values out of range among those that were written.
+func (c *Camera) checkEncoding(r *report, path string) {
+	check := func(key string, inRange bool, format string, args ...any) {
+		if key = join(path, key); r.has(key) && !r.wrong(key) && !inRange {
+			r.problem(key, format, args...)
+		}
+	}
+	check("size", min(c.Size.Width, c.Size.Height) >= 64 && max(c.Size.Width, c.Size.Height) <= 4096,
+		"%s is out of range, each side has 64 to 4096 pixels", c.Size)
+	check("fps", c.FPS >= 1 && c.FPS <= 120, "%d is out of range, write 1 to 120", c.FPS)
+	check("bitrate", c.Bitrate >= 100_000 && c.Bitrate <= 100_000_000,
+		`%s is out of range, write "100kbit" to "100Mbit"`, c.Bitrate)
+	check("keyframe_interval", c.KeyframeInterval >= Duration(100*time.Millisecond) && c.KeyframeInterval <= Duration(time.Minute),
+		`%s is out of range, write "100ms" to "1m"`, c.KeyframeInterval)
+}
+
+// refuse reports keys that don't apply to the camera's source.
+func (c *Camera) refuse(r *report, path, why string, keys ...string) {
+	for _, key := range keys {
+		if r.has(join(path, key)) {
+			r.problem(join(path, key), "remove it, source %q has none: %s", c.Source, why)
+		}
+	}
+}

@@ -1,0 +1,182 @@
+// Package config reads the configuration: one TOML file into one validated
+// struct.
+//
+// What the file leaves out keeps the value it has in [Default]. Everything
+// that is wrong with a file is found in one run and reported as [Problems],
+// each with its line, its key and what to write instead.
+//
+// # Secrets
+//
+// A password or token comes from the first of these that has it:
+//
+//  1. the systemd credential called like the key, "viewer.password"
+//     (LoadCredential=, systemd.exec(5));
+//  2. the file that the key with "_file" behind its name tells;
+//  3. the environment, LENSCAST_VIEWER_PASSWORD;
+//  4. the TOML file itself.
+//
+// The first and third exist for the keys of [viewer] only. Secrets are never
+// printed, see [Secret].
+//
+// # A new table
+//
+// A table is a struct with toml tags, a field of [Config], its defaults in
+// [Default], a check method called by (*Config).check, and its line in [Diff].
+// Decoding, unknown keys, positions and printing follow from the struct.
+package config
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// DefaultPath is where the command looks when it is not told.
+const DefaultPath = "/etc/lenscast.toml"
+
+// Config is a whole configuration.
+type Config struct {
+	Viewer  Viewer   `toml:"viewer"`
+	WebRTC  WebRTC   `toml:"webrtc"`
+	Log     Log      `toml:"log"`
+	Cameras []Camera `toml:"camera"`
+
+	warnings Problems
+}
+
+// Viewer is the [viewer] table: the web server with the viewer page.
+type Viewer struct {
+	Listen     Address `toml:"listen"`      // TCP; beyond loopback only with a password or token
+	Password   Secret  `toml:"password"`    // for people
+	Token      Secret  `toml:"token"`       // for programs, sent as a bearer token
+	TLS        TLSMode `toml:"tls"`         // off, self-signed or files
+	TLSCert    string  `toml:"tls_cert"`    // PEM file, with tls = "files"
+	TLSKey     string  `toml:"tls_key"`     // PEM file, with tls = "files"
+	MaxViewers int     `toml:"max_viewers"` // at the same time, 1 to 1000
+}
+
+// WebRTC is the [webrtc] table: how the pictures travel.
+type WebRTC struct {
+	Listen          Address     `toml:"listen"`           // UDP and TCP; by default port 8555 on the viewer's host
+	ICEServers      []ICEServer `toml:"ice_servers"`      // STUN and TURN
+	PublicAddresses []IP        `toml:"public_addresses"` // of the router that forwards the port
+}
+
+// ICEServer is one STUN or TURN server.
+type ICEServer struct {
+	URL      string `toml:"url"` // stun:, stuns:, turn: or turns: (RFC 7064, RFC 7065)
+	Username string `toml:"username"`
+	Password Secret `toml:"password"`
+}
+
+// Log is the [log] table.
+type Log struct {
+	Level  LogLevel  `toml:"level"`
+	Format LogFormat `toml:"format"`
+}
+
+// Camera is one [[camera]] table. Which keys apply depends on the source.
+type Camera struct {
+	Name             string     `toml:"name"`
+	Source           SourceKind `toml:"source"`
+	Listen           UDPAddress `toml:"listen"`            // mpegts: where the stream arrives
+	Size             Resolution `toml:"size"`              // test: pixels
+	FPS              int        `toml:"fps"`               // test: pictures per second, 1 to 120
+	Bitrate          Rate       `toml:"bitrate"`           // test: 100 kbit/s to 100 Mbit/s
+	KeyframeInterval Duration   `toml:"keyframe_interval"` // test: 0.1 s to 60 s
+}
+
+// defaultWebRTCPort is the port of [webrtc] listen, on the viewer's host.
+const defaultWebRTCPort = 8555
+
+// fillTest fills in what a [[camera]] with source = "test" may leave out.
+func (c *Camera) fillTest() {
+	if c.Size == (Resolution{}) {
+		c.Size = Resolution{Width: 1280, Height: 720}
+	}
+	c.FPS = cmp.Or(c.FPS, 30)
+	if c.Bitrate == 0 {
+		// 0.1 bit a pixel: 2.8 Mbit/s for 1280x720 at 30 fps.
+		pixels := float64(c.Size.Width * c.Size.Height * c.FPS)
+		c.Bitrate = Rate(max(1, math.Round(0.1*pixels/100_000))) * 100_000
+	}
+	c.KeyframeInterval = cmp.Or(c.KeyframeInterval, Duration(2*time.Second))
+}
+
+// Default returns the configuration without any file: a test picture on
+// http://localhost:8080.
+func Default() *Config {
+	camera := Camera{Name: "test", Source: SourceTest}
+	camera.fillTest()
+	return &Config{
+		Viewer: Viewer{
+			Listen:     Address{Host: "localhost", Port: 8080},
+			TLS:        TLSOff,
+			MaxViewers: 50,
+		},
+		WebRTC:  WebRTC{Listen: Address{Host: "localhost", Port: defaultWebRTCPort}},
+		Log:     Log{Level: LogInfo, Format: LogText},
+		Cameras: []Camera{camera},
+	}
+}
+
+// maxFileSize bounds what is read: the largest sane file is a thousandth of it.
+const maxFileSize = 1 << 20
+
+// Load reads and validates the file at path. Relative paths in it start at its
+// own folder. The error is [Problems] when the content is wrong.
+func Load(path string) (*Config, error) {
+	data, err := readRegular(path, maxFileSize)
+	if err != nil {
+		return nil, fmt.Errorf("read configuration: %w", err)
+	}
+	return parse(path, data)
+}
+
+// LoadDefault returns Default, with secrets from the systemd credentials and
+// the environment.
+func LoadDefault() (*Config, error) { return parse("default configuration", nil) }
+
+// Warnings returns what is allowed but unwise in the file.
+func (c *Config) Warnings() Problems { return c.warnings }
+
+func parse(path string, data []byte) (*Config, error) {
+	r := &report{file: path, data: data}
+	cfg := Default()
+	cfg.WebRTC.Listen = Address{} // follows the viewer's host
+	decodeFile(r, cfg)
+	if r.readable {
+		cfg.check(r)
+	}
+	if len(r.problems) > 0 {
+		return nil, r.sorted(r.problems)
+	}
+	cfg.warnings = r.sorted(r.warnings)
+	return cfg, nil
+}
+
+// readRegular reads a file of at most limit bytes. It refuses devices and
+// pipes, which could block or never end.
+func readRegular(path string, limit int64) ([]byte, error) {
+	info, err := os.Stat(path)
+	switch {
+	case err != nil:
+		return nil, err
+	case !info.Mode().IsRegular():
+		return nil, fmt.Errorf("%s is not a regular file", path)
+	case info.Size() > limit:
+		return nil, fmt.Errorf("%s has %d bytes, more than the allowed %d", path, info.Size(), limit)
+	}
+	return os.ReadFile(path)
+}
+
+// inFolderOf makes a relative path start at the folder of the file.
+func inFolderOf(file, path string) string {
+	if path == "" || filepath.IsAbs(path) {
+		return path
+	}
+	return filepath.Join(filepath.Dir(file), path)
+}

@@ -1,0 +1,308 @@
+package config
+
+import (
+	"bytes"
+	"errors"
+	"flag"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+)
+
+var update = flag.Bool("update", false, "write the golden files")
+
+// compare makes cmp compare what secrets reveal, and leave out warnings.
+func compare() cmp.Option {
+	return cmp.Options{
+		cmp.Comparer(func(a, b Secret) bool { return a.Reveal() == b.Reveal() }),
+		cmpopts.EquateComparable(netip.Addr{}),
+		cmpopts.IgnoreUnexported(Config{}),
+	}
+}
+
+// TestBadFiles compares all that is printed about each bad file.
+func TestBadFiles(t *testing.T) {
+	t.Setenv("CREDENTIALS_DIRECTORY", "")
+	files, err := filepath.Glob("testdata/*.toml")
+	if err != nil || len(files) < 6 {
+		t.Fatalf("%d bad files, %v", len(files), err)
+	}
+	for _, file := range files {
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			_, err := Load(file)
+			var problems Problems
+			if !errors.As(err, &problems) {
+				t.Fatalf("Load: %v, want Problems", err)
+			}
+			got := err.Error() + "\n"
+			golden := strings.TrimSuffix(file, ".toml") + ".golden"
+			if *update {
+				if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(golden)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(string(want), got); diff != "" {
+				t.Errorf("printed (-want +got):\n%s", diff)
+			}
+			if strings.Contains(got, "hunter2") {
+				t.Error("a secret was printed")
+			}
+		})
+	}
+}
+
+func write(t *testing.T, name, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func mustLoad(t *testing.T, text string) *Config {
+	t.Helper()
+	cfg, err := Load(write(t, "lenscast.toml", text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cfg
+}
+
+func TestReferenceIsDefault(t *testing.T) {
+	const file = "../../configs/reference.toml"
+	cfg, err := Load(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(Default(), cfg, compare()); diff != "" {
+		t.Errorf("reference.toml is not the default (-default +file):\n%s", diff)
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range allKeys(reflect.TypeFor[Config]()) {
+		if !regexp.MustCompile(`(?m)(^\[+|^# |^|[{,(] *)` + key + `( = |\])`).Match(text) {
+			t.Errorf("reference.toml does not name %s", key)
+		}
+	}
+}
+
+// allKeys returns the names of all keys in a struct and below it.
+func allKeys(t reflect.Type) []string {
+	var keys []string
+	for i := range t.NumField() {
+		f := t.Field(i)
+		name := f.Tag.Get("toml")
+		if name == "" {
+			continue
+		}
+		keys = append(keys, name)
+		elem := f.Type
+		if elem.Kind() == reflect.Slice {
+			elem = elem.Elem()
+		}
+		if elem == reflect.TypeFor[Secret]() {
+			keys = append(keys, name+"_file")
+		} else if elem.Kind() == reflect.Struct {
+			keys = append(keys, allKeys(elem)...)
+		}
+	}
+	return keys
+}
+
+func TestExamplesLoad(t *testing.T) {
+	t.Setenv("CREDENTIALS_DIRECTORY", filepath.Dir(write(t, "viewer.password", "correct horse")))
+	files, err := filepath.Glob("../../configs/*.toml")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no examples, %v", err)
+	}
+	for _, file := range files {
+		if _, err := Load(file); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestEmptyFileIsDefault(t *testing.T) {
+	if diff := cmp.Diff(Default(), mustLoad(t, ""), compare()); diff != "" {
+		t.Errorf("-default +empty file:\n%s", diff)
+	}
+}
+
+func TestDefaultsDependOnOtherKeys(t *testing.T) {
+	cfg := mustLoad(t, `
+[viewer]
+listen = "192.168.1.5:80"
+token = "abc"
+[[camera]]
+name = "a"
+source = "test"
+size = "640x480"
+[[camera]]
+name = "b"
+source = "mpegts"
+listen = "udp://:9000"
+`)
+	if got := cfg.WebRTC.Listen.String(); got != "192.168.1.5:8555" {
+		t.Errorf("webrtc.listen is %s, want port 8555 on the viewer's host", got)
+	}
+	want := []Camera{
+		{Name: "a", Source: SourceTest, Size: Resolution{640, 480}, FPS: 30, Bitrate: 900_000, KeyframeInterval: 2e9},
+		{Name: "b", Source: SourceMPEGTS, Listen: UDPAddress{Port: 9000}},
+	}
+	if diff := cmp.Diff(want, cfg.Cameras, compare()); diff != "" {
+		t.Errorf("cameras (-want +got):\n%s", diff)
+	}
+}
+
+// TestPrintedConfigurationLoads writes a configuration with every key and
+// reads it again.
+func TestPrintedConfigurationLoads(t *testing.T) {
+	password := write(t, "password", "s3cret\n")
+	cfg := mustLoad(t, `
+[viewer]
+listen = ":8080"
+password_file = '`+password+`'
+token = "t0ken"
+max_viewers = 7
+[webrtc]
+listen = ":9000"
+ice_servers = [
+  { url = "stun:stun.example.org:3478" },
+  { url = "turn:turn.example.org:3478?transport=udp", username = "me \"\\ ü", password_file = '`+password+`' },
+]
+public_addresses = ["203.0.113.7", "2001:db8::1"]
+[log]
+level = "warn"
+format = "json"
+[[camera]]
+name = "a"
+source = "test"
+bitrate = "2500kbit"
+keyframe_interval = "10s"
+[[camera]]
+name = "b"
+source = "mpegts"
+listen = "udp://[::1]:9001"
+`)
+	var b bytes.Buffer
+	if err := cfg.WriteTOML(&b); err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(b.String(), "s3cret") || strings.Contains(b.String(), "t0ken") {
+		t.Errorf("a secret was printed:\n%s", &b)
+	}
+	if !strings.Contains(b.String(), "# token: redacted, from ") {
+		t.Errorf("it is not told where the token came from:\n%s", &b)
+	}
+	again, err := Load(write(t, "again.toml", b.String()))
+	if err != nil {
+		t.Fatalf("%v\n%s", err, &b)
+	}
+	cfg.Viewer.Token = Secret{}
+	if diff := cmp.Diff(cfg, again, compare()); diff != "" {
+		t.Errorf("-first +second:\n%s", diff)
+	}
+}
+
+func TestUnreadableFiles(t *testing.T) {
+	for _, path := range []string{filepath.Join(t.TempDir(), "none.toml"), t.TempDir(), "/dev/zero"} {
+		if _, err := Load(path); err == nil || !strings.Contains(err.Error(), path) {
+			t.Errorf("Load(%q): %v, want an error that names the file", path, err)
+		}
+	}
+}
+
+func TestDiff(t *testing.T) {
+	old, next := Default(), Default()
+	if c := Diff(old, next); c.String() != "nothing" {
+		t.Errorf("equal configurations differ: %s", c)
+	}
+	old.Cameras = []Camera{{Name: "a"}, {Name: "b"}, {Name: "c", FPS: 25}}
+	next.Cameras = []Camera{{Name: "c", FPS: 30}, {Name: "d"}, {Name: "a"}}
+	next.Log.Level = LogDebug
+	next.Viewer.Password = NewSecret("x")
+	want := Changes{Viewer: true, Log: true, Added: []string{"d"}, Changed: []string{"c"}, Removed: []string{"b"}}
+	got := Diff(old, next)
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	if s, want := got.String(), "viewer, log, new camera d, changed camera c, removed camera b"; s != want {
+		t.Errorf("String is %q, want %q", s, want)
+	}
+}
+
+func TestWarnings(t *testing.T) {
+	open := write(t, "password", "x")
+	if err := os.Chmod(open, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	cfg := mustLoad(t, `
+[viewer]
+listen = ":8080"
+password_file = '`+open+`'
+[[camera]]
+name = "a"
+source = "mpegts"
+listen = "udp://:9000"
+`)
+	var keys []string
+	for _, w := range cfg.Warnings() {
+		keys = append(keys, w.Key)
+	}
+	if diff := cmp.Diff([]string{"viewer.listen", "viewer.password_file", "camera.listen"}, keys); diff != "" {
+		t.Errorf("warnings are about (-want +got):\n%s", diff)
+	}
+}
+
+func FuzzLoad(f *testing.F) {
+	f.Setenv("CREDENTIALS_DIRECTORY", "")
+	for _, pattern := range []string{"testdata/*.toml", "../../configs/*.toml"} {
+		files, err := filepath.Glob(pattern)
+		if err != nil {
+			f.Fatal(err)
+		}
+		for _, file := range files {
+			data, err := os.ReadFile(file)
+			if err != nil {
+				f.Fatal(err)
+			}
+			f.Add(data)
+		}
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		cfg, err := parse("fuzz.toml", data)
+		if err != nil {
+			lines := bytes.Count(data, []byte("\n")) + 1
+			for _, p := range err.(Problems) {
+				if p.Line < 0 || p.Line > lines || p.Text == "" {
+					t.Errorf("problem %+v in a file of %d lines", p, lines)
+				}
+			}
+			return
+		}
+		var b bytes.Buffer
+		if err := cfg.WriteTOML(&b); err != nil {
+			t.Fatal(err)
+		}
+		if cfg.Viewer.Password.IsSet() || cfg.Viewer.Token.IsSet() || bytes.Contains(b.Bytes(), []byte("redacted")) {
+			return // an inline secret is not printed, so it can't be read again
+		}
+		if _, err := parse("printed.toml", b.Bytes()); err != nil {
+			t.Errorf("what was printed does not load: %v\n%s", err, &b)
+		}
+	})
+}

@@ -1,0 +1,67 @@
+package config
+
+import (
+	"reflect"
+	"strings"
+)
+
+// Changes says what differs between two configurations.
+type Changes struct {
+	Viewer, WebRTC, Log bool
+
+	// Cameras by name. One whose name changed is removed and added.
+	Added, Changed, Removed []string
+}
+
+// Diff compares two configurations.
+func Diff(old, new *Config) Changes {
+	c := Changes{
+		Viewer: !reflect.DeepEqual(old.Viewer, new.Viewer),
+		WebRTC: !reflect.DeepEqual(old.WebRTC, new.WebRTC),
+		Log:    old.Log != new.Log,
+	}
+	before := make(map[string]Camera)
+	for _, camera := range old.Cameras {
+		before[camera.Name] = camera
+	}
+	for _, camera := range new.Cameras {
+		was, ok := before[camera.Name]
+		switch delete(before, camera.Name); {
+		case !ok:
+			c.Added = append(c.Added, camera.Name)
+		case !reflect.DeepEqual(was, camera):
+			c.Changed = append(c.Changed, camera.Name)
+		}
+	}
+	for _, camera := range old.Cameras {
+		if _, left := before[camera.Name]; left {
+			c.Removed = append(c.Removed, camera.Name)
+		}
+	}
+	return c
+}
+
+// String lists what changed, for the log: "viewer, camera front".
+func (c Changes) String() string {
+	var what []string
+	for _, t := range []struct {
+		changed bool
+		name    string
+	}{{c.Viewer, "viewer"}, {c.WebRTC, "webrtc"}, {c.Log, "log"}} {
+		if t.changed {
+			what = append(what, t.name)
+		}
+	}
+	for _, t := range []struct {
+		verb  string
+		names []string
+	}{{"new", c.Added}, {"changed", c.Changed}, {"removed", c.Removed}} {
+		for _, name := range t.names {
+			what = append(what, t.verb+" camera "+name)
+		}
+	}
+	if len(what) == 0 {
+		return "nothing"
+	}
+	return strings.Join(what, ", ")
+}

@@ -1,0 +1,154 @@
+package config
+
+import (
+	"bytes"
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Problem is one thing that is wrong with a configuration file.
+type Problem struct {
+	File    string
+	Line    int    // from 1; 0 when it is about no line in particular
+	Key     string // such as "viewer.listen", may be empty
+	Text    string // what is wrong and what to write instead
+	Excerpt string // the line, where seeing it helps; never holds a secret
+}
+
+// String returns "FILE:LINE: KEY: TEXT", and the excerpt on a second line.
+func (p Problem) String() string {
+	var b strings.Builder
+	b.WriteString(p.File)
+	if p.Line > 0 {
+		fmt.Fprintf(&b, ":%d", p.Line)
+	}
+	b.WriteString(": ")
+	if p.Key != "" {
+		b.WriteString(p.Key + ": ")
+	}
+	b.WriteString(p.Text)
+	if p.Excerpt != "" {
+		b.WriteString("\n    " + p.Excerpt)
+	}
+	return b.String()
+}
+
+// Problems is all that is wrong with a file, sorted by line. It is an error.
+type Problems []Problem
+
+// Error returns all problems, each on a line of its own.
+func (ps Problems) Error() string {
+	lines := make([]string, len(ps))
+	for i, p := range ps {
+		lines[i] = p.String()
+	}
+	return strings.Join(lines, "\n")
+}
+
+// report gathers what is wrong with one file.
+type report struct {
+	file     string
+	data     []byte
+	keys     map[string]int // where each key stands: byte offset by path
+	readable bool           // the file is TOML
+
+	problems, warnings []found
+}
+
+// found is a problem before its position is known.
+type found struct {
+	path, text string
+	line       int
+	excerpt    string
+}
+
+// problem reports what is wrong with the key at path, such as "camera[1].fps".
+// The position of a key that the file doesn't have is that of its table.
+func (r *report) problem(path, format string, args ...any) {
+	r.problems = append(r.problems, found{path: path, text: fmt.Sprintf(format, args...)})
+}
+
+// warning reports what is allowed but unwise.
+func (r *report) warning(path, format string, args ...any) {
+	r.warnings = append(r.warnings, found{path: path, text: fmt.Sprintf(format, args...)})
+}
+
+// has reports whether the file has the key.
+func (r *report) has(path string) bool {
+	_, ok := r.keys[path]
+	return ok
+}
+
+// wrong reports whether there is a problem with the key already.
+func (r *report) wrong(path string) bool {
+	return slices.ContainsFunc(r.problems, func(f found) bool { return f.path == path })
+}
+
+// sorted gives each problem its line and sorts by it.
+func (r *report) sorted(all []found) Problems {
+	lines := lineIndex(r.data)
+	ps := make(Problems, 0, len(all))
+	for _, f := range all {
+		line := f.line
+		if line == 0 {
+			line = lines.line(r.offset(f.path))
+		}
+		ps = append(ps, Problem{File: r.file, Line: line, Key: plainPath(f.path), Text: f.text, Excerpt: f.excerpt})
+	}
+	slices.SortStableFunc(ps, func(a, b Problem) int {
+		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Key, b.Key), cmp.Compare(a.Text, b.Text))
+	})
+	return ps
+}
+
+// offset returns where the key stands, or else its nearest table, or -1.
+func (r *report) offset(path string) int {
+	for path != "" {
+		if at, ok := r.keys[path]; ok {
+			return at
+		}
+		path = path[:max(strings.LastIndexAny(path, ".["), 0)]
+	}
+	return -1
+}
+
+// plainPath drops the indices, which people don't count: "camera[1].fps" is
+// "camera.fps" on some line.
+func plainPath(path string) string {
+	var b strings.Builder
+	for path != "" {
+		head, rest, _ := strings.Cut(path, "[")
+		b.WriteString(head)
+		_, path, _ = strings.Cut(rest, "]")
+	}
+	return b.String()
+}
+
+// lineStarts holds the offset at which each line begins.
+type lineStarts []int
+
+func lineIndex(data []byte) lineStarts {
+	starts := lineStarts{0}
+	for at := 0; ; {
+		i := bytes.IndexByte(data[at:], '\n')
+		if i < 0 {
+			return starts
+		}
+		at += i + 1
+		starts = append(starts, at)
+	}
+}
+
+// line returns the line, from 1, of a byte offset; 0 for a negative one.
+func (s lineStarts) line(offset int) int {
+	if offset < 0 {
+		return 0
+	}
+	i, exact := slices.BinarySearch(s, offset)
+	if exact {
+		return i + 1
+	}
+	return i
+}

@@ -1,0 +1,118 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/lenscast/lenscast/agent/camera"
+	"github.com/lenscast/lenscast/agent/status"
+	"github.com/lenscast/lenscast/transport/webrtc"
+)
+
+// report takes a snapshot of everything. It may be called by any goroutine.
+func (s *supervisor) report() *status.Report {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	r := &status.Report{
+		Version:  s.version,
+		Started:  status.Time{Time: s.started},
+		Uptime:   now.Sub(s.started).Seconds(),
+		Now:      status.Time{Time: now},
+		Cameras:  []status.Camera{},
+		Viewers:  []status.Viewer{},
+		Problems: append([]string{}, s.problems...),
+	}
+	viewers := make(map[string]int)
+	if s.rtc != nil {
+		for _, v := range s.rtc.server.Sessions() {
+			viewers[v.Camera]++
+			r.Viewers = append(r.Viewers, viewerStatus(v, now))
+		}
+	}
+	for _, c := range s.cfg.Cameras {
+		running := s.cameras[c.Name]
+		if running == nil {
+			continue // between its end and its start
+		}
+		cs := cameraStatus(running, viewers[c.Name])
+		r.Cameras = append(r.Cameras, cs)
+		if p := cameraProblem(cs); p != "" {
+			r.Problems = append(r.Problems, p)
+		}
+	}
+	return r
+}
+
+func cameraStatus(c *runningCamera, viewers int) status.Camera {
+	st, flow := c.camera.Status(), c.stream.Stats()
+	return status.Camera{
+		Name:        c.cfg.Name,
+		Source:      string(c.cfg.Source),
+		State:       string(st.State),
+		Reason:      st.Reason,
+		Since:       status.Time{Time: st.Since},
+		Mode:        string(st.Mode),
+		Detail:      st.Detail,
+		Width:       flow.Width,
+		Height:      flow.Height,
+		Profile:     flow.Profile,
+		FPS:         flow.FPS,
+		Bitrate:     flow.Bitrate,
+		GOP:         flow.GOP.Seconds(),
+		Pictures:    flow.Pictures,
+		Keyframes:   flow.Keyframes,
+		Restarts:    st.Restarts,
+		Lost:        st.Lost,
+		Skipped:     st.Skipped,
+		Viewers:     viewers,
+		LastPicture: status.Time{Time: st.LastPicture},
+		Stuck:       st.Stuck,
+	}
+}
+
+// cameraProblem is what somebody should look after at a camera, if anything.
+// A pulled cable is not: whoever pulled it knows.
+func cameraProblem(c status.Camera) string {
+	switch {
+	case c.Stuck:
+		return fmt.Sprintf("camera %q can't be stopped, restart lenscast", c.Name)
+	case c.State == string(camera.Failed), c.State == string(camera.Unsupported):
+		return fmt.Sprintf("camera %q: %s", c.Name, cmp.Or(c.Reason, c.State))
+	}
+	return ""
+}
+
+func viewerStatus(v webrtc.SessionStatus, now time.Time) status.Viewer {
+	return status.Viewer{
+		ID:              v.ID,
+		Camera:          v.Camera,
+		Remote:          v.Remote,
+		Transport:       v.Transport,
+		State:           v.State,
+		Since:           now.Sub(v.Since).Seconds(),
+		Bitrate:         v.Bitrate,
+		PacketsSent:     v.PacketsSent,
+		PacketsResent:   v.PacketsResent,
+		NACKs:           v.NACKs,
+		PLIs:            v.PLIs,
+		DroppedPictures: v.DroppedPictures,
+		RTT:             v.RTT.Seconds(),
+		Loss:            v.Loss,
+	}
+}
+
+// stateDir is where small files are kept over restarts: what systemd gives
+// (StateDirectory=), or else a folder of the user. Empty when there is none.
+func stateDir() string {
+	if dirs := filepath.SplitList(os.Getenv("STATE_DIRECTORY")); len(dirs) > 0 {
+		return dirs[0]
+	}
+	if dir, err := os.UserCacheDir(); err == nil {
+		return filepath.Join(dir, "lenscast")
+	}
+	return ""
+}

@@ -1,0 +1,141 @@
+// Package status holds what an agent tells of itself: the JSON of /api/status,
+// the metrics for Prometheus, its health, and the notes to systemd.
+//
+// A [Report] is a snapshot that the command fills in. All else follows from
+// it: [Report.Health], [Report.WriteMetrics], and the watchdog of [Notifier].
+package status
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Report is the body of GET /api/status. Durations are in seconds, rates in
+// bit/s.
+type Report struct {
+	Version string  `json:"version"`
+	Started Time    `json:"started"`
+	Uptime  float64 `json:"uptime_seconds"`
+	Now     Time    `json:"time"`
+
+	Cameras []Camera `json:"cameras"` // in the order of the configuration
+	Viewers []Viewer `json:"viewers"` // the oldest first
+
+	// Problems are lines for people: what somebody should look after.
+	Problems []string `json:"problems"`
+}
+
+// Camera is one camera.
+type Camera struct {
+	Name   string `json:"name"`
+	Source string `json:"source"`
+	State  string `json:"state"`  // [Live] or in words why there is no picture
+	Reason string `json:"reason"` // more words on the state, may be empty
+	Since  Time   `json:"since"`  // when the state began
+	Mode   string `json:"mode"`   // who makes the H.264: passthrough, hardware, software, clip
+	Detail string `json:"detail"` // more words on the mode
+
+	Width       int     `json:"width"`  // pixels, 0 before the first picture
+	Height      int     `json:"height"` // pixels
+	Profile     string  `json:"profile"`
+	FPS         float64 `json:"fps"`
+	Bitrate     float64 `json:"bitrate"`
+	GOP         float64 `json:"gop_seconds"` // between the last two keyframes
+	Pictures    uint64  `json:"pictures"`
+	Keyframes   uint64  `json:"keyframes"`
+	Restarts    uint64  `json:"restarts"` // of the source
+	Lost        uint64  `json:"lost"`     // times that pictures were lost on the way here
+	Skipped     uint64  `json:"skipped"`  // pictures left out because this machine was too slow
+	Viewers     int     `json:"viewers"`
+	LastPicture Time    `json:"last_picture"`
+
+	Stuck bool `json:"-"` // the source can't even be stopped any more
+}
+
+// Live is the state of a camera that delivers pictures. In all others it is
+// known why it does not.
+const Live = "live"
+
+// Viewer is one session.
+type Viewer struct {
+	ID              string  `json:"id"`
+	Camera          string  `json:"camera"`
+	Remote          string  `json:"remote"`
+	Transport       string  `json:"transport"` // udp or tcp
+	State           string  `json:"state"`
+	Since           float64 `json:"since_seconds"` // the session began so long ago
+	Bitrate         float64 `json:"bitrate"`
+	PacketsSent     uint64  `json:"packets_sent"`
+	PacketsResent   uint64  `json:"packets_resent"`
+	NACKs           uint64  `json:"nacks"` // packets asked for again
+	PLIs            uint64  `json:"plis"`  // keyframes asked for
+	DroppedPictures uint64  `json:"dropped_pictures"`
+	RTT             float64 `json:"rtt_seconds"`
+	Loss            float64 `json:"loss"` // share of packets, 0 to 1
+}
+
+// Time is a time that is written in UTC with milliseconds, and as null when it
+// is zero.
+type Time struct{ time.Time }
+
+// MarshalJSON writes "2026-01-02T15:04:05.000Z" or null (RFC 3339).
+func (t Time) MarshalJSON() ([]byte, error) {
+	if t.IsZero() {
+		return []byte("null"), nil
+	}
+	return []byte(t.UTC().Format(`"2006-01-02T15:04:05.000Z07:00"`)), nil
+}
+
+// StallTime is how long a live camera may deliver nothing. It is well above
+// the time after which a camera finds out by itself and changes its state.
+const StallTime = 10 * time.Second
+
+// Health returns why the agent does not do its work, or nil. A camera without
+// a picture is no fault of the agent as long as it knows why: cables get
+// pulled. A camera that should be delivering and is not, is.
+func (r *Report) Health() error {
+	var faults []string
+	for _, c := range r.Cameras {
+		idle := r.Now.Sub(latest(c.LastPicture.Time, c.Since.Time))
+		switch {
+		case c.Stuck:
+			faults = append(faults, fmt.Sprintf("camera %q can't be stopped", c.Name))
+		case c.State == Live && idle > StallTime:
+			faults = append(faults, fmt.Sprintf("camera %q has delivered nothing for %.0f s", c.Name, idle.Seconds()))
+		}
+	}
+	if len(faults) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%s", strings.Join(faults, "; "))
+}
+
+// Summary is the report in one line.
+func (r *Report) Summary() string {
+	live := 0
+	for _, c := range r.Cameras {
+		if c.State == Live {
+			live++
+		}
+	}
+	line := fmt.Sprintf("%d of %s live, %s", live, count(len(r.Cameras), "camera"), count(len(r.Viewers), "viewer"))
+	if len(r.Problems) > 0 {
+		line += "; " + r.Problems[0]
+	}
+	return line
+}
+
+func count(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
+func latest(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}

@@ -1,0 +1,359 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/pion/webrtc/v4"
+)
+
+// testAgent is a supervisor that runs in the test.
+type testAgent struct {
+	t      *testing.T
+	path   string // of its configuration
+	url    string
+	reload chan os.Signal
+	log    buffer
+	stop   context.CancelFunc
+	done   chan error
+}
+
+// startAgent runs the agent with a configuration. PORT in it stands for the
+// port of the viewer page.
+func startAgent(t *testing.T, text string) *testAgent {
+	t.Helper()
+	port, err := freePort()
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := &testAgent{
+		t: t, path: filepath.Join(t.TempDir(), "lenscast.toml"), url: "http://localhost:" + port,
+		reload: make(chan os.Signal), done: make(chan error, 1),
+	}
+	a.write(text)
+	o := runOptions{path: a.path}
+	cfg, from, err := o.load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	a.stop = cancel
+	go func() { a.done <- newSupervisor(o, newLogOutput(&a.log)).run(ctx, cfg, from, a.reload) }()
+	t.Cleanup(func() {
+		cancel()
+		if t.Failed() {
+			t.Logf("log:\n%s", a.log.take())
+		}
+	})
+	a.await("/healthz", "ok")
+	return a
+}
+
+func (a *testAgent) write(text string) {
+	a.t.Helper()
+	_, port, _ := strings.Cut(strings.TrimPrefix(a.url, "http://"), ":")
+	if err := os.WriteFile(a.path, []byte(strings.ReplaceAll(text, "PORT", port)), 0o600); err != nil {
+		a.t.Fatal(err)
+	}
+}
+
+func (a *testAgent) rewrite(text string) {
+	a.t.Helper()
+	a.write(text)
+	a.reload <- syscall.SIGHUP
+}
+
+// await waits until what is at a path matches a pattern.
+func (a *testAgent) await(path, pattern string) {
+	a.t.Helper()
+	want := regexp.MustCompile(pattern)
+	var body string
+	var err error
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		if body, err = get(a.url + path); err == nil && want.MatchString(body) {
+			return
+		}
+	}
+	a.t.Fatalf("%s never matched %s: %s %v", path, pattern, body, err)
+}
+
+// end stops the agent and returns how long that took.
+func (a *testAgent) end() time.Duration {
+	a.t.Helper()
+	began := time.Now()
+	a.stop()
+	if err := <-a.done; err != nil {
+		a.t.Errorf("the agent ended with: %v", err)
+	}
+	return time.Since(began)
+}
+
+// viewer is a WHEP client that counts packets.
+type viewer struct {
+	pc      *webrtc.PeerConnection
+	packets atomic.Uint64
+	closed  atomic.Bool
+}
+
+// watch plays a camera.
+func (a *testAgent) watch(camera, token string) *viewer {
+	a.t.Helper()
+	var engine webrtc.SettingEngine
+	engine.SetIncludeLoopbackCandidate(true)
+	pc, err := webrtc.NewAPI(webrtc.WithSettingEngine(engine), webrtc.WithMediaEngine(mediaEngine(a.t))).NewPeerConnection(webrtc.Configuration{})
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	a.t.Cleanup(func() { pc.Close() })
+	v := &viewer{pc: pc}
+	pc.OnConnectionStateChange(func(s webrtc.PeerConnectionState) {
+		if s >= webrtc.PeerConnectionStateDisconnected {
+			v.closed.Store(true)
+		}
+	})
+	pc.OnTrack(func(track *webrtc.TrackRemote, _ *webrtc.RTPReceiver) {
+		for {
+			if _, _, err := track.ReadRTP(); err != nil {
+				return
+			}
+			v.packets.Add(1)
+		}
+	})
+	if _, err := pc.AddTransceiverFromKind(webrtc.RTPCodecTypeVideo, webrtc.RTPTransceiverInit{Direction: webrtc.RTPTransceiverDirectionRecvonly}); err != nil {
+		a.t.Fatal(err)
+	}
+	offer, err := pc.CreateOffer(nil)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	gathered := webrtc.GatheringCompletePromise(pc)
+	if err := pc.SetLocalDescription(offer); err != nil {
+		a.t.Fatal(err)
+	}
+	<-gathered
+	req, err := http.NewRequestWithContext(a.t.Context(), http.MethodPost, a.url+"/whep/"+camera, strings.NewReader(pc.LocalDescription().SDP))
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/sdp")
+	if token != "" {
+		req.Header.Set("Authorization", "Bearer "+token)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	answer, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != http.StatusCreated {
+		a.t.Fatalf("POST /whep/%s: %s %s %v", camera, resp.Status, answer, err)
+	}
+	if err := pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeAnswer, SDP: string(answer)}); err != nil {
+		a.t.Fatal(err)
+	}
+	return v
+}
+
+func mediaEngine(t *testing.T) *webrtc.MediaEngine {
+	t.Helper()
+	m := &webrtc.MediaEngine{}
+	if err := m.RegisterDefaultCodecs(); err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// awaitPackets waits until the viewer has received n more packets.
+func (v *viewer) awaitPackets(t *testing.T, n uint64) {
+	t.Helper()
+	until := v.packets.Load() + n
+	for deadline := time.Now().Add(20 * time.Second); v.packets.Load() < until; time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("the viewer got %d packets, want %d", v.packets.Load(), until)
+		}
+	}
+}
+
+func (v *viewer) awaitEnd(t *testing.T) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !v.closed.Load(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the viewer's session goes on")
+		}
+	}
+}
+
+const (
+	head   = "[viewer]\nlisten = \"localhost:PORT\"\n[webrtc]\nlisten = \"localhost:0\"\n"
+	frontA = "[[camera]]\nname = \"front\"\nsource = \"test\"\nsize = \"320x180\"\n"
+	back10 = "[[camera]]\nname = \"back\"\nsource = \"test\"\nsize = \"320x180\"\nfps = 10\n"
+	back20 = "[[camera]]\nname = \"back\"\nsource = \"test\"\nsize = \"320x180\"\nfps = 20\n"
+)
+
+func TestReloadKeepsViewersOfUnchangedCameras(t *testing.T) {
+	a := startAgent(t, head+frontA+back10)
+	a.await("/api/status", `"name":"front".*"state":"live".*"name":"back".*"state":"live"`)
+	front, back := a.watch("front", ""), a.watch("back", "")
+	front.awaitPackets(t, 30)
+	back.awaitPackets(t, 10)
+
+	a.rewrite(head + frontA + back20)
+	back.awaitEnd(t) // the page connects again by itself
+	a.await("/api/status", `"name":"back".*"state":"live"`)
+	front.awaitPackets(t, 30)
+	if front.closed.Load() {
+		t.Error("the session of the unchanged camera was ended")
+	}
+
+	a.rewrite(head + frontA + "frobnicate = 1\n")
+	a.await("/api/status", `"problems":\["configuration not reloaded.*frobnicate: unknown key`)
+	front.awaitPackets(t, 30)
+
+	a.rewrite(head + frontA)
+	a.await("/api/status", `"problems":\[\]`)
+	body, err := get(a.url + "/api/status")
+	if err != nil || strings.Contains(body, `"back"`) {
+		t.Errorf("the removed camera is still there: %s %v", body, err)
+	}
+	a.await("/metrics", `lenscast_camera_viewers{camera="front"} 1\n`)
+
+	if took := a.end(); took > stopTimeout {
+		t.Errorf("the end took %v, more than %v", took, stopTimeout)
+	}
+	front.awaitEnd(t)
+}
+
+func TestReloadWithTakenPortsGoesOn(t *testing.T) {
+	taken, err := net.Listen("tcp", "localhost:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+
+	a := startAgent(t, head+frontA)
+	a.rewrite(fmt.Sprintf("[viewer]\nlisten = %q\n[webrtc]\nlisten = \"localhost:0\"\n%s", taken.Addr(), frontA))
+	a.await("/api/status", `"problems":\[".viewer. not reloaded: .*address already in use`)
+	a.rewrite(fmt.Sprintf("[viewer]\nlisten = \"localhost:PORT\"\n[webrtc]\nlisten = %q\n%s", taken.Addr(), frontA))
+	a.await("/api/status", `"problems":\[".webrtc. not reloaded: .*address already in use`)
+	a.await("/api/status", `"state":"live"`)
+	a.watch("front", "").awaitPackets(t, 10)
+
+	a.rewrite(head + frontA + back10)
+	a.await("/api/status", `"name":"back".*"problems":\[\]`)
+	a.end()
+}
+
+func TestNewPasswordEndsSessions(t *testing.T) {
+	secured := strings.Replace(head, "\n[webrtc]", "\ntoken = \"one\"\n[webrtc]", 1)
+	a := startAgent(t, head+frontA)
+	a.await("/api/status", `"state":"live"`)
+	v := a.watch("front", "")
+	v.awaitPackets(t, 10)
+	a.rewrite(secured + frontA)
+	v.awaitEnd(t)
+	a.await("/api/status", "^401 ")
+	a.watch("front", "one").awaitPackets(t, 10)
+	a.end()
+}
+
+// TestNothingIsLeftBehind starts and stops the agent and counts goroutines.
+func TestNothingIsLeftBehind(t *testing.T) {
+	before := 0
+	for round := range 3 {
+		a := startAgent(t, head+frontA)
+		a.await("/api/status", `"state":"live"`)
+		v := a.watch("front", "")
+		v.awaitPackets(t, 10)
+		a.end()
+		if err := v.pc.Close(); err != nil {
+			t.Error(err)
+		}
+		http.DefaultClient.CloseIdleConnections()
+		if round == 0 { // libraries may have started what they keep
+			before = runtime.NumGoroutine()
+		}
+	}
+	for deadline := time.Now().Add(10 * time.Second); runtime.NumGoroutine() > before; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			var stacks bytes.Buffer
+			buf := make([]byte, 1<<20)
+			stacks.Write(buf[:runtime.Stack(buf, true)])
+			t.Fatalf("%d goroutines, %d after the first round:\n%s", runtime.NumGoroutine(), before, &stacks)
+		}
+	}
+}
+
+func TestStartFailsWhenThePortIsTaken(t *testing.T) {
+	taken, err := net.Listen("tcp", "localhost:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	for name, text := range map[string]string{
+		"viewer": fmt.Sprintf("[viewer]\nlisten = %q\n[webrtc]\nlisten = \"localhost:0\"\n", taken.Addr()),
+		"webrtc": fmt.Sprintf("[viewer]\nlisten = \"localhost:0\"\n[webrtc]\nlisten = %q\n", taken.Addr()),
+	} {
+		path := filepath.Join(t.TempDir(), name+".toml")
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		var out buffer
+		if code := run(t.Context(), streams{os.Stdin, &out, &out}, []string{"run", "-config", path}); code != exitFailed {
+			t.Errorf("%s: exit code %d, want %d", name, code, exitFailed)
+		}
+		if text := out.take(); !regexp.MustCompile(`(?m)^lenscast: .*address already in use$`).MatchString(text) {
+			t.Errorf("%s: it is not told why: %s", name, text)
+		}
+	}
+}
+
+func TestSystemdIsTold(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), "notify")
+	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: socket, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	t.Setenv("NOTIFY_SOCKET", socket)
+	t.Setenv("WATCHDOG_USEC", "200000")
+	t.Setenv("WATCHDOG_PID", "")
+	// next waits for a note that begins so.
+	next := func(prefix string) {
+		t.Helper()
+		if err := conn.SetReadDeadline(time.Now().Add(20 * time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		buf := make([]byte, 4096)
+		for {
+			n, err := conn.Read(buf)
+			if err != nil {
+				t.Fatalf("waiting for %s: %v", prefix, err)
+			}
+			if strings.HasPrefix(string(buf[:n]), prefix) {
+				return
+			}
+		}
+	}
+	a := startAgent(t, head+frontA)
+	next("READY=1")
+	next("WATCHDOG=1")
+	a.rewrite("frobnicate = 1\n")
+	next("RELOADING=1\nMONOTONIC_USEC=")
+	next("READY=1")
+	next("STATUS=1 of 1 camera live, 0 viewers; configuration not reloaded")
+	a.end()
+	next("STOPPING=1")
+}

@@ -1,0 +1,6 @@
+//go:build !race
+
+package webrtc_test
+
+// loadDivisor makes the tests of many viewers smaller.
+const loadDivisor = 1

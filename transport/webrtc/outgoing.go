@@ -1,0 +1,255 @@
+package webrtc
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/pion/rtp"
+	"github.com/pion/webrtc/v4"
+
+	"github.com/lenscast/lenscast/transport/packet"
+)
+
+const (
+	clockRate = 90000 // Hz, RTP timestamps of video
+
+	// maxDatagram is the largest UDP payload sent without header extensions:
+	// what browsers use, and what fits every path (IPv6 needs 1280 bytes of
+	// MTU, a tunnel or two take some).
+	maxDatagram = 1200
+
+	// maxPayload leaves room for the RTP header, the tag of AES-GCM and the
+	// two bytes that RTX adds.
+	maxPayload = maxDatagram - 12 - 16 - 2
+
+	// historyLength is how many pictures can be resent: 2 s at 60 fps.
+	historyLength = 128
+)
+
+// outgoing is the RTP stream to one viewer. It is the viewer's own
+// webrtc.TrackLocal: SSRC, sequence numbers, timestamps and header extensions
+// are here, the payloads are shared. One goroutine sends pictures, another one
+// answers NACKs.
+type outgoing struct {
+	route *route
+	pacer *packet.Pacer
+	bound chan struct{} // closed when the fields below are set
+
+	writer         webrtc.TrackLocalWriter
+	ssrc, rtxSSRC  uint32
+	rtxType        uint8
+	captureTimeID  uint8 // 0 when not negotiated
+	playoutDelayID uint8
+	bindOnce       sync.Once
+	header         rtp.Header // of the picture being sent, without extensions
+	firstTime      uint32
+	sequence       uint16
+
+	mu      sync.Mutex // what the NACK answering goroutine shares
+	history [historyLength]sent
+	next    int
+	rtxSeq  uint16
+
+	packets, octets, resent atomic.Uint64
+}
+
+// sent is a picture in the history, with what its packets' headers need.
+type sent struct {
+	picture *packet.Picture
+	first   uint16     // sequence number of its first payload
+	leading rtp.Header // of the first packet, with its extensions
+}
+
+func newOutgoing(r *route, clock *packet.Clock) *outgoing {
+	var seed [8]byte
+	_, _ = rand.Read(seed[:]) // never fails
+	return &outgoing{
+		route: r, pacer: packet.NewPacer(clock), bound: make(chan struct{}),
+		firstTime: binary.BigEndian.Uint32(seed[:4]),
+		sequence:  binary.BigEndian.Uint16(seed[4:]),
+		rtxSeq:    binary.BigEndian.Uint16(seed[6:]),
+	}
+}
+
+// The methods of webrtc.TrackLocal.
+
+func (o *outgoing) ID() string                { return "video" }
+func (o *outgoing) RID() string               { return "" }
+func (o *outgoing) StreamID() string          { return "lenscast" }
+func (o *outgoing) Kind() webrtc.RTPCodecType { return webrtc.RTPCodecTypeVideo }
+
+func (o *outgoing) Bind(c webrtc.TrackLocalContext) (webrtc.RTPCodecParameters, error) {
+	var video *webrtc.RTPCodecParameters
+	rtx := uint8(0)
+	for _, codec := range c.CodecParameters() {
+		switch codec.MimeType {
+		case webrtc.MimeTypeH264:
+			video = &codec
+		case webrtc.MimeTypeRTX:
+			rtx = uint8(codec.PayloadType)
+		}
+	}
+	if video == nil {
+		return webrtc.RTPCodecParameters{}, errNoH264
+	}
+	o.bindOnce.Do(func() {
+		o.writer, o.ssrc = c.WriteStream(), uint32(c.SSRC())
+		if o.rtxSSRC = uint32(c.SSRCRetransmission()); o.rtxSSRC != 0 {
+			o.rtxType = rtx
+		}
+		for _, e := range c.HeaderExtensions() {
+			switch e.URI {
+			case absCaptureTimeURI:
+				o.captureTimeID = uint8(e.ID)
+			case playoutDelayURI:
+				o.playoutDelayID = uint8(e.ID)
+			}
+		}
+		o.header = rtp.Header{Version: 2, PayloadType: uint8(video.PayloadType), SSRC: o.ssrc}
+		close(o.bound)
+	})
+	return *video, nil
+}
+
+func (o *outgoing) Unbind(webrtc.TrackLocalContext) error { return nil }
+
+// timestamp returns the RTP timestamp of a time on the capture clock.
+func (o *outgoing) timestamp(pts time.Duration) uint32 {
+	return o.firstTime + uint32(int64(pts)*9/100000) // enough for 32 years
+}
+
+// send sends a picture with the given RTP timestamp, in as many groups as
+// pacing wants. Extensions go on the first packet when extend is set. It is
+// called by one goroutine, after bound is closed. The error is the context's.
+func (o *outgoing) send(ctx context.Context, pic *packet.Picture, timestamp uint32, extend bool) error {
+	o.header.Timestamp = timestamp
+	first := o.header
+	if extend {
+		first = o.extended(pic)
+	}
+	o.remember(sent{picture: pic, first: o.sequence, leading: first})
+
+	o.pacer.Begin(pic)
+	o.route.batch.Hold()
+	defer o.route.batch.Flush() //nolint:errcheck // a lost datagram is asked for again
+	for i, payload := range pic.Payloads {
+		for !o.pacer.Allow(len(payload)) {
+			_ = o.route.batch.Flush()
+			if err := o.pacer.Wait(ctx); err != nil {
+				return err
+			}
+			o.route.batch.Hold()
+		}
+		header := &o.header
+		if i == 0 {
+			header = &first
+		}
+		header.SequenceNumber = o.sequence
+		header.Marker = i == len(pic.Payloads)-1
+		o.sequence++
+		// An error is a lost packet, as between two paths of an ICE
+		// restart. When it is more than that, the session hears of it.
+		_, _ = o.writer.WriteRTP(header, payload)
+	}
+	o.packets.Add(uint64(len(pic.Payloads)))
+	o.octets.Add(uint64(pic.Size))
+	return nil
+}
+
+// extended returns the header of a picture's first packet with the extensions
+// that were negotiated.
+func (o *outgoing) extended(pic *packet.Picture) rtp.Header {
+	h := o.header
+	var err error
+	if o.playoutDelayID != 0 {
+		// Minimum and maximum 0: show each picture as soon as it is
+		// decoded. Without it Chromium's jitter buffer grew to 70-400 ms
+		// on a busy machine, with it 10 ms. A larger maximum gains
+		// nothing, but makes Chromium pace the decoding of a backlog.
+		err = h.SetExtension(o.playoutDelayID, []byte{0, 0, 0})
+	}
+	if o.captureTimeID != 0 && !pic.Captured.IsZero() {
+		var t [8]byte
+		binary.BigEndian.PutUint64(t[:], ntpTime(pic.Captured))
+		err = errors.Join(err, h.SetExtension(o.captureTimeID, t[:]))
+	}
+	if err != nil { // only ids and sizes that the negotiation excludes
+		return o.header
+	}
+	return h
+}
+
+func (o *outgoing) remember(s sent) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.history[o.next] = s
+	o.next = (o.next + 1) % historyLength
+}
+
+// resend answers a NACK. It sends again those packets that are still known: as RTX (RFC 4588) when the viewer
+// can take that, else exactly as they were.
+func (o *outgoing) resend(sequences []uint16) {
+	o.route.batch.Hold()
+	defer o.route.batch.Flush() //nolint:errcheck // it is asked for again
+	var scratch [maxDatagram]byte
+	for _, seq := range sequences {
+		header, payload, ok := o.packet(seq)
+		if !ok {
+			continue
+		}
+		if o.rtxType != 0 {
+			header.SSRC, header.PayloadType = o.rtxSSRC, o.rtxType
+			header.SequenceNumber = o.nextRTX()
+			binary.BigEndian.PutUint16(scratch[:], seq)
+			payload = scratch[:2+copy(scratch[2:], payload)]
+		}
+		if _, err := o.writer.WriteRTP(&header, payload); err == nil {
+			o.resent.Add(1)
+		}
+	}
+}
+
+func (o *outgoing) nextRTX() uint16 {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.rtxSeq++
+	return o.rtxSeq
+}
+
+// packet looks up a packet that was sent, the newest pictures first.
+func (o *outgoing) packet(seq uint16) (rtp.Header, []byte, bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for back := 1; back <= historyLength; back++ {
+		s := &o.history[(o.next-back+historyLength)%historyLength]
+		if s.picture == nil {
+			break
+		}
+		i := int(seq - s.first)
+		if i >= len(s.picture.Payloads) {
+			continue
+		}
+		// Byte for byte what it was: the same nonce of AES-GCM must never
+		// protect anything else.
+		h := s.leading
+		if i > 0 {
+			h.Extension, h.Extensions = false, nil
+		}
+		h.SequenceNumber = seq
+		h.Marker = i == len(s.picture.Payloads)-1
+		return h, s.picture.Payloads[i], true
+	}
+	return rtp.Header{}, nil, false
+}
+
+// ntpTime returns a wall-clock time in NTP format (RFC 5905 section 6).
+func ntpTime(t time.Time) uint64 {
+	const toUnix = 2208988800 // seconds from 1900 to 1970
+	seconds := uint64(t.Unix()+toUnix) << 32
+	return seconds | uint64(t.Nanosecond())<<32/1e9
+}
