@@ -48,8 +48,13 @@ func (r *rig) stop() {
 // start starts a rig. The archive's Run goes with the recorder's.
 func start(t *testing.T, d durable.FS, src *recordingtest.Source, ret archive.Retention, p recording.Params) *rig {
 	t.Helper()
+	return startAt(t, "/rec", d, src, ret, p)
+}
+
+func startAt(t *testing.T, dir string, d durable.FS, src *recordingtest.Source, ret archive.Retention, p recording.Params) *rig {
+	t.Helper()
 	log := slog.New(slog.DiscardHandler)
-	a, err := archive.Open(archive.Params{Dir: "/rec", FS: d, Clock: bubbleClock{time.Now()}, Retention: ret, Log: log})
+	a, err := archive.Open(archive.Params{Dir: dir, FS: d, Clock: bubbleClock{time.Now()}, Retention: ret, Log: log})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -40,18 +40,19 @@ mkfs.ext4 -q "$work/disk.img"
 
 cat >"$script" <<END
 export LENSCAST_RIG_DIR=/mnt/disk/rec LENSCAST_RIG_CLIP=/mnt/share/clip.h264 LENSCAST_RIG_JOURNAL=/mnt/share/journal
-export LENSCAST_RIG_OUT=/mnt/share/out LENSCAST_RIG_SEGMENT=4s LENSCAST_RIG_NOSYNC=$nosync GOMEMLIMIT=200MiB
+export LENSCAST_RIG_OUT=/mnt/share/out LENSCAST_RIG_SEGMENT=3s LENSCAST_RIG_NOSYNC=$nosync GOMEMLIMIT=200MiB
 mkdir -p /mnt/disk
 mount -t ext4 /dev/ubda /mnt/disk || exit 3
 LENSCAST_RIG=check /mnt/share/rig >/mnt/share/result 2>>/mnt/share/errors || exit 4
 touch /mnt/share/checked
 [ -e /mnt/share/last ] && { umount /mnt/disk; e2fsck -fn /dev/ubda >/mnt/share/fsck 2>&1; exit; }
+until [ -e /mnt/share/go ]; do sleep 0.1; done
 LENSCAST_RIG=record /mnt/share/rig 2>>/mnt/share/errors
 END
 
-# boot starts the guest and waits until it has checked what the last cut left.
+# boot starts the guest and waits until it has checked what the last cut left. It records from "go" on.
 boot() {
-	rm -f "$share/checked" "$share/result"
+	rm -f "$share/checked" "$share/result" "$share/go"
 	SHARE=$share TIMEOUT=120 "$here/uml.sh" "$script" ubd0="$work/disk.img" >"$work/console" 2>&1 &
 	guest=$!
 	until [ -e "$share/checked" ]; do
@@ -75,7 +76,8 @@ judge() {
 finished=0 lost=0 broken=0 decoded=0 undecoded=0 over=0 worst=0
 boot
 for cut in $(seq "$cuts"); do
-	sleep "$((RANDOM % 12)).$((RANDOM % 1000))"
+	touch "$share/go"
+	sleep "$((RANDOM % 8)).$((RANDOM % 1000))"
 	kill -9 "$guest"
 	wait "$guest" 2>/dev/null
 	[ "$cut" = "$cuts" ] && touch "$share/last"
