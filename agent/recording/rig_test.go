@@ -27,10 +27,12 @@ import (
 //
 //	LENSCAST_RIG_DIR      where it records
 //	LENSCAST_RIG_CLIP     an H.264 file with access unit delimiters, 30 fps
-//	LENSCAST_RIG_JOURNAL  a file, on a disk that survives, of what it did
+//	LENSCAST_RIG_JOURNAL  a file, on a disk that survives, of what it did, if any
+//	LENSCAST_RIG_FOR      how long it records, such as 60s; empty: until killed
 //	LENSCAST_RIG_OUT      a folder for the files that check found whole
 //	LENSCAST_RIG_SEGMENT  the length of a recording, such as 4s
 //	LENSCAST_RIG_NOSYNC   not empty: record as if syncing were not needed
+//	LENSCAST_RIG_KEEP     not empty: keep all; else what is older than a day goes
 func TestMain(m *testing.M) {
 	var err error
 	switch mode := os.Getenv("LENSCAST_RIG"); mode {
@@ -56,13 +58,17 @@ func rigArchive(fsys durable.FS, finished func(archive.Info)) (*archive.Archive,
 	}
 	return archive.Open(archive.Params{
 		Dir: os.Getenv("LENSCAST_RIG_DIR"), FS: fsys, Clock: clock, Finished: finished,
-		Log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
+		Log:       slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
+		Retention: archive.Retention{MaxAge: 24 * time.Hour, KeepUnsent: os.Getenv("LENSCAST_RIG_KEEP") != ""},
 	})
 }
 
 // note appends a line to the journal. It is there when it returns: the
 // journal is on another machine's disk, or outlives the process.
 func note(format string, args ...any) error {
+	if os.Getenv("LENSCAST_RIG_JOURNAL") == "" {
+		return nil
+	}
 	f, err := os.OpenFile(os.Getenv("LENSCAST_RIG_JOURNAL"), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
@@ -104,12 +110,20 @@ func rigRecord() error {
 	r := recording.New(recording.Params{
 		Camera: "hero", Stream: s, Archive: a, Log: slog.New(slog.NewTextHandler(os.Stderr, nil)), Segment: segment,
 	})
-	go func() { _ = r.Run(context.Background()) }()
+	ctx, end := context.WithCancel(context.Background())
+	defer end()
+	done := make(chan error, 1)
+	go func() { done <- r.Run(ctx) }()
 	for s.Stats().Readers == 0 {
 		time.Sleep(time.Millisecond)
 	}
+	limit, _ := time.ParseDuration(os.Getenv("LENSCAST_RIG_FOR"))
 	for start := time.Now(); ; {
 		au := src.Next()
+		if limit > 0 && au.PTS >= limit {
+			end()
+			return <-done
+		}
 		time.Sleep(au.PTS - time.Since(start))
 		s.Publish(au)
 		if err := note("published %d", au.PTS+src.Interval); err != nil {
@@ -156,8 +170,13 @@ func rigCheck() error {
 		}
 	}
 	var recorded time.Duration
-	lost, broken, kept := 0, 0, 0
+	lost, broken, kept, disorder := 0, 0, 0, 0
+	last := ""
 	for _, i := range a.List() {
+		if i.ID <= last {
+			disorder++
+		}
+		last = i.ID
 		if i.Sequence < first {
 			continue
 		}
@@ -181,8 +200,8 @@ func rigCheck() error {
 		}
 	}
 	lost += len(promised)
-	fmt.Fprintf(os.Stdout, "result finished=%d lost=%d broken=%d published=%.3f tail_lost=%.3f\n",
-		kept+lost, lost, broken, published.Seconds(), (published - recorded).Seconds())
+	fmt.Fprintf(os.Stdout, "result finished=%d lost=%d broken=%d published=%.3f tail_lost=%.3f disorder=%d last=%s\n",
+		kept+lost, lost, broken, published.Seconds(), (published - recorded).Seconds(), disorder, last)
 	return nil
 }
 
