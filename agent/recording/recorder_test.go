@@ -133,11 +133,17 @@ func TestKeyframeIsAskedForWhenDue(t *testing.T) {
 		r := start(t, durabletest.NewDisk("/", 0), recordingtest.Synthetic(25, 1000, 500), archive.Retention{},
 			recording.Params{Segment: 5 * time.Second})
 		wishes := 0
-		r.stream.OnKeyframeWish(func() {
-			wishes++
-			r.src.Skip(0) // the next picture is an IDR
-		})
-		r.feed(16 * time.Second)
+		wish := make(chan bool, 1)
+		r.stream.OnKeyframeWish(func() { wish <- true })
+		for range 16 * 25 {
+			select {
+			case <-wish:
+				wishes++
+				r.src.Skip(0) // the next picture is an IDR
+			default:
+			}
+			r.feed(r.src.Interval)
+		}
 		r.stop()
 		if n := len(r.finished()); n != 4 || wishes != 3 {
 			t.Errorf("%d recordings, %d wishes; want 4 and 3", n, wishes)

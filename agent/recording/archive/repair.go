@@ -158,7 +158,10 @@ func (a *Archive) repairOne(l leftover) error {
 func (a *Archive) adopt(l leftover) error {
 	final := a.path(l.info.ID, "")
 	i, err := a.readInfo(final + infoSuffix)
-	if err != nil || i.Sequence != l.info.Sequence {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("repair recording: %w", err)
+	}
+	if i.Sequence != l.info.Sequence {
 		a.log.Warn("a recording that was cut off is gone", "file", l.path)
 		return nil
 	}

@@ -148,8 +148,11 @@ func (p *Part) parse(moof []byte) error {
 		size int
 		box  []byte
 	}{
-		{"mfhd", 16, mfhd}, {"traf", len(rest), traf}, {"tfhd", 16, tfhd},
-		{"tfdt", tfdtSize, tfdt}, {"trun", len(trun), trun},
+		{"mfhd", 16, mfhd},
+		{"traf", len(rest), traf},
+		{"tfhd", 16, tfhd},
+		{"tfdt", tfdtSize, tfdt},
+		{"trun", len(trun), trun},
 	} {
 		if string(b.box[4:8]) != b.kind || int(be.Uint32(b.box)) != b.size {
 			return fmt.Errorf("read moof box: %w: no %s box of %d bytes", ErrTorn, b.kind, b.size)
