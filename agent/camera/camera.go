@@ -4,6 +4,7 @@ package camera
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"runtime/debug"
@@ -128,7 +129,7 @@ func (c *Camera) runOnce(ctx context.Context) error {
 		select {
 		case err := <-ended:
 			c.setStuck(false)
-			if context.Cause(ctx) == errSilent {
+			if errors.Is(context.Cause(ctx), errSilent) {
 				return errSilent
 			}
 			return err

@@ -218,6 +218,58 @@ listen = "udp://[::1]:9001"
 	}
 }
 
+// TestTablesInTables decodes an array of tables whose elements have one each.
+func TestTablesInTables(t *testing.T) {
+	type push struct {
+		URL string `toml:"url"`
+		FPS int    `toml:"fps"`
+	}
+	type camera struct {
+		Name string `toml:"name"`
+		Push []push `toml:"push"`
+	}
+	type root struct {
+		Cameras []camera `toml:"camera"`
+	}
+	const text = `[[camera]]
+name = "a"
+[[camera.push]]
+url = "a1"
+[[camera.push]]
+url = "a2"
+[[camera]]
+name = "b"
+push = [
+  { url = "b1" },
+  { url = "b2" },
+]
+[[camera]]
+name = "c"
+[[camera.push]]
+url = "c1"
+`
+	var got root
+	r := &report{file: "file", data: []byte(text)}
+	decodeFile(r, &got)
+	want := root{Cameras: []camera{
+		{Name: "a", Push: []push{{URL: "a1"}, {URL: "a2"}}},
+		{Name: "b", Push: []push{{URL: "b1"}, {URL: "b2"}}},
+		{Name: "c", Push: []push{{URL: "c1"}}},
+	}}
+	if diff := cmp.Diff(want, got); diff != "" || len(r.problems) > 0 {
+		t.Errorf("problems %v, decoded (-want +got):\n%s", r.problems, diff)
+	}
+
+	r = &report{file: "file", data: []byte(text + "fps = true\n[[camera.push]]\nurll = ''\n[camera.extra]\n")}
+	decodeFile(r, &got)
+	wrong := `file:17: camera.push.fps: true is not a whole number, write it like 30
+file:19: camera.push.urll: unknown key, did you mean "url"?
+file:20: camera.extra: unknown key, there are name and push`
+	if diff := cmp.Diff(wrong, r.sorted(r.problems).Error()); diff != "" {
+		t.Errorf("problems (-want +got):\n%s", diff)
+	}
+}
+
 func TestUnreadableFiles(t *testing.T) {
 	for _, path := range []string{filepath.Join(t.TempDir(), "none.toml"), t.TempDir(), "/dev/zero"} {
 		if _, err := Load(path); err == nil || !strings.Contains(err.Error(), path) {
@@ -287,7 +339,11 @@ func FuzzLoad(f *testing.F) {
 		cfg, err := parse("fuzz.toml", data)
 		if err != nil {
 			lines := bytes.Count(data, []byte("\n")) + 1
-			for _, p := range err.(Problems) {
+			var problems Problems
+			if !errors.As(err, &problems) {
+				t.Fatalf("parse: %v, want Problems", err)
+			}
+			for _, p := range problems {
 				if p.Line < 0 || p.Line > lines || p.Text == "" {
 					t.Errorf("problem %+v in a file of %d lines", p, lines)
 				}

@@ -2,51 +2,31 @@ package config
 
 import (
 	"encoding"
-	"errors"
 	"fmt"
 	"iter"
 	"reflect"
-	"regexp"
 	"strings"
 
-	"github.com/pelletier/go-toml/v2"
+	"github.com/BurntSushi/toml"
 )
 
-// decodeFile decodes the file of r over cfg and reports everything that does
-// not fit. It does not stop at the first.
-func decodeFile(r *report, cfg *Config) {
+// decodeFile decodes the file of r over the struct that dst points to, and
+// reports everything that does not fit. It does not stop at the first.
+func decodeFile(r *report, dst any) {
+	var tooLong int
+	if r.keys, tooLong = indexKeys(r.data); tooLong > 0 {
+		r.problems = append(r.problems, found{line: tooLong, text: "the key is too long, or nested too deep"})
+		return
+	}
 	var tree map[string]any
 	if err := toml.Unmarshal(r.data, &tree); err != nil {
 		r.syntax(err)
 		return
 	}
 	r.readable = true
-	r.keys = indexKeys(r.data)
-	d := decoder{r: r, root: reflect.TypeFor[Config]()}
-	d.table("", tree, reflect.ValueOf(cfg).Elem())
-}
-
-// syntax reports a file that is not TOML.
-func (r *report) syntax(err error) {
-	f := found{text: err.Error()}
-	var de *toml.DecodeError
-	if errors.As(err, &de) {
-		f.text = inWords(strings.TrimPrefix(de.Error(), "toml: "))
-		f.line, _ = de.Position()
-		f.excerpt = safeExcerpt(r.data, f.line)
-	}
-	r.problems = append(r.problems, f)
-}
-
-// inWords says the two commonest mistakes for people who don't know TOML.
-func inWords(syntax string) string {
-	switch {
-	case strings.Contains(syntax, "cannot have new lines"):
-		return "the closing quote is missing"
-	case strings.Contains(syntax, "strings must be quoted"):
-		return `what is not a whole number or a list has to be in quotes, like "5s"`
-	}
-	return syntax
+	root := reflect.ValueOf(dst).Elem()
+	d := decoder{r: r, root: root.Type()}
+	d.table("", tree, root)
 }
 
 // textValue is a type that is written as a TOML string, checks it itself and
@@ -100,7 +80,7 @@ func (d *decoder) value(path string, v any, dst reflect.Value) {
 		switch tree := v.(type) {
 		case map[string]any:
 			d.table(path, tree, dst)
-		case []any:
+		case []any, []map[string]any:
 			d.r.problem(path, "there is only one, write [%s] with single brackets", plainPath(path))
 		default:
 			d.r.problem(path, "%s is not a table, write [%s]", describe(v), plainPath(path))
@@ -126,7 +106,7 @@ func (d *decoder) value(path string, v any, dst reflect.Value) {
 
 // slice replaces the default by what the file has.
 func (d *decoder) slice(path string, v any, dst reflect.Value) {
-	items, ok := v.([]any)
+	items, ok := elements(v)
 	elem := dst.Type().Elem()
 	isTable := elem.Kind() == reflect.Struct && !reflect.PointerTo(elem).Implements(reflect.TypeFor[textValue]())
 	switch {
@@ -137,11 +117,25 @@ func (d *decoder) slice(path string, v any, dst reflect.Value) {
 		d.r.problem(path, "%s is not a list, put it in [ ]", describe(v))
 		return
 	}
-	list := reflect.MakeSlice(dst.Type(), len(items), len(items))
+	filled := reflect.MakeSlice(dst.Type(), len(items), len(items))
 	for i, item := range items {
-		d.value(element(path, i), item, list.Index(i))
+		d.value(element(path, i), item, filled.Index(i))
 	}
-	dst.Set(list)
+	dst.Set(filled)
+}
+
+// elements returns what is in a list, written [a, b] or as [[tables]].
+func elements(v any) (items []any, ok bool) {
+	switch v := v.(type) {
+	case []any:
+		return v, true
+	case []map[string]any:
+		for _, table := range v {
+			items = append(items, table)
+		}
+		return items, true
+	}
+	return nil, false
 }
 
 // secret finds a secret where the package comment says, in that order.
@@ -276,34 +270,11 @@ func describe(v any) string {
 		return fmt.Sprintf("%.40q", v)
 	case int64, float64, bool:
 		return fmt.Sprint(v)
-	case []any:
+	case []any, []map[string]any:
 		return "a list"
 	case map[string]any:
 		return "a table"
 	default:
 		return "a date"
 	}
-}
-
-var secretWords = regexp.MustCompile(`(?i)pass|token|secret|credential`)
-
-// safeExcerpt returns a line of a file that could not be parsed, if it can't
-// be part of a secret: a table header, or a known key with its value.
-func safeExcerpt(data []byte, line int) string {
-	lines := strings.Split(string(data), "\n")
-	if line < 1 || line > len(lines) {
-		return ""
-	}
-	before := strings.Join(lines[:line-1], "\n")
-	text := strings.TrimSpace(lines[line-1])
-	key, _, isValue := strings.Cut(text, "=")
-	key = strings.TrimSpace(key)
-	known := len(tablesWith(reflect.TypeFor[Config](), leaf(key))) > 0
-	switch {
-	case secretWords.MatchString(text), strings.Contains(before, `"""`), strings.Contains(before, "'''"):
-		return ""
-	case isValue && known, strings.HasPrefix(text, "["):
-		return fmt.Sprintf("%.70s", text)
-	}
-	return ""
 }

@@ -1,7 +1,6 @@
 package config
 
 import (
-	"bytes"
 	"cmp"
 	"fmt"
 	"slices"
@@ -51,7 +50,7 @@ func (ps Problems) Error() string {
 type report struct {
 	file     string
 	data     []byte
-	keys     map[string]int // where each key stands: byte offset by path
+	keys     map[string]int // the line of each key by its path
 	readable bool           // the file is TOML
 
 	problems, warnings []found
@@ -88,12 +87,11 @@ func (r *report) wrong(path string) bool {
 
 // sorted gives each problem its line and sorts by it.
 func (r *report) sorted(all []found) Problems {
-	lines := lineIndex(r.data)
 	ps := make(Problems, 0, len(all))
 	for _, f := range all {
 		line := f.line
 		if line == 0 {
-			line = lines.line(r.offset(f.path))
+			line = r.line(f.path)
 		}
 		ps = append(ps, Problem{File: r.file, Line: line, Key: plainPath(f.path), Text: f.text, Excerpt: f.excerpt})
 	}
@@ -103,15 +101,15 @@ func (r *report) sorted(all []found) Problems {
 	return ps
 }
 
-// offset returns where the key stands, or else its nearest table, or -1.
-func (r *report) offset(path string) int {
+// line returns the line of the key, or else of its nearest table, or 0.
+func (r *report) line(path string) int {
 	for path != "" {
-		if at, ok := r.keys[path]; ok {
-			return at
+		if line, ok := r.keys[path]; ok {
+			return line
 		}
 		path = path[:max(strings.LastIndexAny(path, ".["), 0)]
 	}
-	return -1
+	return 0
 }
 
 // plainPath drops the indices, which people don't count: "camera[1].fps" is
@@ -124,31 +122,4 @@ func plainPath(path string) string {
 		_, path, _ = strings.Cut(rest, "]")
 	}
 	return b.String()
-}
-
-// lineStarts holds the offset at which each line begins.
-type lineStarts []int
-
-func lineIndex(data []byte) lineStarts {
-	starts := lineStarts{0}
-	for at := 0; ; {
-		i := bytes.IndexByte(data[at:], '\n')
-		if i < 0 {
-			return starts
-		}
-		at += i + 1
-		starts = append(starts, at)
-	}
-}
-
-// line returns the line, from 1, of a byte offset; 0 for a negative one.
-func (s lineStarts) line(offset int) int {
-	if offset < 0 {
-		return 0
-	}
-	i, exact := slices.BinarySearch(s, offset)
-	if exact {
-		return i + 1
-	}
-	return i
 }

@@ -95,8 +95,8 @@ func (a *agent) start() {
 
 // kill ends the agent as a power cut does.
 func (a *agent) kill() {
-	a.cmd.Process.Kill() //nolint:errcheck // it may have ended
-	a.cmd.Wait()         //nolint:errcheck // killed
+	a.cmd.Process.Kill() // it may have ended
+	a.cmd.Wait()         // killed
 }
 
 // watchFrames collects the frame numbers that the page shows for some seconds,
@@ -308,8 +308,8 @@ func send(t *testing.T, port int, size string) (kill func()) {
 	cmd.Stderr = t.Output()
 	must(t, cmd.Start())
 	kill = sync.OnceFunc(func() {
-		cmd.Process.Kill() //nolint:errcheck // it may have ended
-		cmd.Wait()         //nolint:errcheck // killed
+		cmd.Process.Kill() // it may have ended
+		cmd.Wait()         // killed
 	})
 	t.Cleanup(kill)
 	return kill

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -17,11 +18,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/lenscast/lenscast/agent/web"
 	"github.com/pion/rtp"
 	"github.com/pion/rtp/codecs"
 	"github.com/pion/webrtc/v4"
 	"github.com/pion/webrtc/v4/pkg/media/h264reader"
+
+	"github.com/lenscast/lenscast/agent/web"
 )
 
 // fakeAgent is an agent whose faults a test can choose: what the real one
@@ -359,7 +361,7 @@ func pictures(stream io.Reader) ([]picture, error) {
 	var next picture
 	for {
 		nal, err := reader.NextNAL()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return all, nil
 		} else if err != nil {
 			return nil, err

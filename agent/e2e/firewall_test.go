@@ -31,7 +31,7 @@ func TestFirewall(t *testing.T) {
 	if out, err := exec.Command("ip", "netns", "add", ns).CombinedOutput(); err != nil {
 		t.Skipf("no network namespace can be made here: %s", out)
 	}
-	t.Cleanup(func() { exec.Command("ip", "netns", "del", ns).Run() }) //nolint:errcheck // best effort
+	t.Cleanup(func() { exec.Command("ip", "netns", "del", ns).Run() })
 	run("ip link add " + ns + " type veth peer name eth0 netns " + ns)
 	run("ip address add 198.18.77.1/30 dev " + ns)
 	run("ip link set " + ns + " up")

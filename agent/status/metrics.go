@@ -72,7 +72,7 @@ func (r *Report) WriteMetrics(w io.Writer) {
 	write(metric{"lenscast_problems", "gauge", "Problems that somebody should look after"}, float64(len(r.Problems)))
 	writeEach(&b, cameraMetrics(), r.Cameras, func(c *Camera) []string { return []string{"camera", c.Name} })
 	writeEach(&b, viewerMetrics(), r.Viewers, func(v *Viewer) []string { return []string{"camera", v.Camera, "viewer", v.ID} })
-	io.WriteString(w, b.String())
+	_, _ = io.WriteString(w, b.String()) // whoever asked may have gone
 	metrics.WriteProcessMetrics(w)
 }
 

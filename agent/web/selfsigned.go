@@ -115,7 +115,7 @@ func localNames() (names []string, addresses []net.IP) {
 		return names, []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback}
 	}
 	for _, a := range interfaces {
-		if n, ok := a.(*net.IPNet); ok && !(n.IP.To4() == nil && n.IP.IsLinkLocalUnicast()) {
+		if n, ok := a.(*net.IPNet); ok && (n.IP.To4() != nil || !n.IP.IsLinkLocalUnicast()) {
 			addresses = append(addresses, n.IP)
 		}
 	}

@@ -292,7 +292,8 @@ func TestSoftwareRefusesWhatItCannotRead(t *testing.T) {
 		}
 	}
 	for _, p := range []encode.Params{
-		{}, {Width: 641, Height: 360, FPS: 30, Bitrate: 1e6, KeyframeInterval: 1},
+		{},
+		{Width: 641, Height: 360, FPS: 30, Bitrate: 1e6, KeyframeInterval: 1},
 		{Width: 640, Height: 360, FPS: 0, Bitrate: 1e6, KeyframeInterval: 1},
 		{Width: 640, Height: 360, FPS: 30, Bitrate: 1, KeyframeInterval: 1},
 		{Width: 640, Height: 360, FPS: 30, Bitrate: 1e6},

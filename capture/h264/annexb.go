@@ -101,7 +101,7 @@ func (r *Reader) Next() ([][]byte, error) {
 	size := 0
 	for {
 		nalu, err := r.take()
-		if err == io.EOF && len(unit) > 0 {
+		if errors.Is(err, io.EOF) && len(unit) > 0 {
 			return unit, nil
 		}
 		if err != nil {
@@ -169,7 +169,7 @@ func (r *Reader) readNALU() ([]byte, error) {
 			return nil, ErrTooLarge
 		}
 		switch {
-		case err == bufio.ErrBufferFull:
+		case errors.Is(err, bufio.ErrBufferFull):
 		case err != nil:
 			if !r.started {
 				nalu = nil

@@ -107,11 +107,11 @@ func (a *Assembler) Lost() { a.active = nil }
 func (a *Assembler) Assemble(nalus [][]byte, pts time.Duration, captured time.Time) (*AccessUnit, error) {
 	pic, err := a.examine(nalus)
 	switch {
-	case err == ErrNoPicture:
+	case errors.Is(err, ErrNoPicture):
 		return nil, err
 	case err != nil && a.active == nil && !pic.key:
 		return nil, a.wait(pic, pts) // it may well refer to what was before
-	case err == errNoParameterSets && pic.key:
+	case pic.key && errors.Is(err, errNoParameterSets):
 		a.active, a.keyCame = nil, true
 		return nil, a.wait(pic, pts)
 	case err != nil:
@@ -203,7 +203,7 @@ func (a *Assembler) examine(nalus [][]byte) (pic picture, err error) {
 	case slices == 0:
 		return pic, ErrNoPicture
 	case pic.refusal != nil:
-		return pic, nil // that's more than any damage
+		err = nil // a refusal is more than any damage
 	case err == nil && pic.first.firstMb != 0:
 		err = errors.New("the beginning of a picture is missing")
 	}

@@ -17,7 +17,7 @@ func pictures(t testing.TB, name string) (units [][][]byte) {
 	t.Helper()
 	for r := h264.NewReader(bytes.NewReader(readStream(t, name))); ; {
 		nalus, err := r.Next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return units
 		}
 		if err != nil {
@@ -148,7 +148,7 @@ func TestAssemblerNoPicture(t *testing.T) {
 	base := pictures(t, "baseline.264")
 	var f feeder
 	for _, nalus := range [][][]byte{nil, {{0x09, 0x10}}, without(base[0], h264.NALUIDR)} {
-		if au, err := f.feed(nalus); au != nil || err != h264.ErrNoPicture {
+		if au, err := f.feed(nalus); au != nil || !errors.Is(err, h264.ErrNoPicture) {
 			t.Errorf("got %v, %v", au, err)
 		}
 	}

@@ -32,7 +32,7 @@ func pass(t testing.TB, in io.Reader) passage {
 	r := h264.NewReader(in)
 	for n := 0; ; n++ {
 		nalus, err := r.Next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return p
 		}
 		if err != nil {

@@ -42,6 +42,7 @@ func (r *recorder) change(f func()) {
 func (r *recorder) Opened(i capture.Info) { r.change(func() { r.opened = append(r.opened, i) }) }
 func (r *recorder) Lost(reason string)    { r.change(func() { r.lost = append(r.lost, reason) }) }
 func (r *recorder) Trouble(err error)     { r.change(func() { r.trouble = append(r.trouble, err) }) }
+
 func (r *recorder) Write(au *h264.AccessUnit) {
 	r.change(func() { r.units, r.at = append(r.units, au), append(r.at, time.Now()) })
 }

@@ -93,7 +93,7 @@ func (s *Source) Run(ctx context.Context, sink capture.Sink) error {
 	if err != nil {
 		return err
 	}
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 	// A deadline in the past ends the read that is waiting.
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()

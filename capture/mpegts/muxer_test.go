@@ -80,8 +80,10 @@ func (m *muxer) picture(pid uint16, pts uint64, es []byte) {
 		}
 		var pes []byte
 		if first {
-			pes = []byte{0, 0, 1, 0xe0, 0, 0, 0x80, 0x80, 5,
-				0x21 | byte(pts>>29)&0x0e, byte(pts >> 22), byte(pts>>14) | 1, byte(pts >> 7), byte(pts<<1) | 1}
+			pes = []byte{
+				0, 0, 1, 0xe0, 0, 0, 0x80, 0x80, 5,
+				0x21 | byte(pts>>29)&0x0e, byte(pts >> 22), byte(pts>>14) | 1, byte(pts >> 7), byte(pts<<1) | 1,
+			}
 		} else {
 			pes = []byte{0, 0, 1, 0xe0, 0, 0, 0x80, 0, 0}
 		}

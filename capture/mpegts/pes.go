@@ -71,7 +71,7 @@ func (u *unitBuilder) add(p packet, arrived time.Time) {
 	case u.inHead:
 		u.head = append(u.head, data...)
 		h, err := parsePESHeader(u.head)
-		if err == errShortHeader {
+		if errors.Is(err, errShortHeader) {
 			return
 		}
 		u.inHead = false

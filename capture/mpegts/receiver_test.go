@@ -290,7 +290,7 @@ func BenchmarkReceive(b *testing.B) {
 	b.SetBytes(int64(len(stream)))
 	b.ReportAllocs()
 	for b.Loop() {
-		t.sink.units, t.sink.losses = t.sink.units[:0], nil
+		t.units, t.losses = t.units[:0], nil
 		t.now = t.now.Add(4 * time.Second)
 		for d := range slices.Chunk(stream, 7*packetSize) {
 			t.datagram(d, alice, t.now)

@@ -3,6 +3,7 @@ package testpattern
 import (
 	"bytes"
 	"context"
+	"errors"
 	"flag"
 	"os"
 	"strings"
@@ -32,7 +33,7 @@ func TestClip(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), loops*time.Second/clipFPS-time.Millisecond)
 		defer cancel()
-		if err := (clip{}).Run(ctx, r); err != context.DeadlineExceeded {
+		if err := (clip{}).Run(ctx, r); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("Run returned %v", err)
 		}
 	})

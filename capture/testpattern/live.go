@@ -95,7 +95,7 @@ func (l *live) close(encoder encode.Encoder) {
 	l.mu.Lock()
 	l.encoder = nil
 	l.mu.Unlock()
-	encoder.Close()
+	_ = encoder.Close()
 }
 
 // deliver moves access units from the encoder to the sink until ctx ends or
@@ -104,7 +104,7 @@ func deliver(ctx context.Context, encoder encode.Encoder, sink capture.Sink) err
 	for {
 		au, err := encoder.Next(ctx)
 		if ctx.Err() != nil {
-			return nil
+			return nil //nolint:nilerr // told to stop, whatever the encoder says of it
 		}
 		if err != nil {
 			return fmt.Errorf("encode test pattern: %w", err)

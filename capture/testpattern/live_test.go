@@ -115,9 +115,16 @@ func TestLiveTakesAnySize(t *testing.T) {
 func TestLiveRefusesWhatItCannotPaint(t *testing.T) {
 	needEncoder(t)
 	for _, p := range []testpattern.Params{
-		{Width: 641, Height: 480}, {Width: 640}, {Width: 62, Height: 480}, {Width: 640, Height: 4098},
-		{FPS: 0.5}, {FPS: 121}, {FPS: math.NaN()}, {FPS: math.Inf(1)},
-		{Bitrate: -1}, {KeyframeInterval: -time.Second},
+		{Width: 641, Height: 480},
+		{Width: 640},
+		{Width: 62, Height: 480},
+		{Width: 640, Height: 4098},
+		{FPS: 0.5},
+		{FPS: 121},
+		{FPS: math.NaN()},
+		{FPS: math.Inf(1)},
+		{Bitrate: -1},
+		{KeyframeInterval: -time.Second},
 	} {
 		if err := testpattern.New(p).Run(t.Context(), &recorder{}); err == nil {
 			t.Errorf("%+v: no error", p)

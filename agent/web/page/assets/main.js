@@ -75,8 +75,10 @@ function detailsAtStart() {
 
 function renderAgent() {
   const { agent, cameras, problems, version } = status;
-  setText($('problems'), problems.join(' · '));
-  $('problems').hidden = problems.length === 0;
+  // What is wrong with a camera that is shown stands on its tile.
+  const others = problems.filter((p) => !cameras.some((c) => p.startsWith(`camera "${c.name}": ${c.state}`)));
+  setText($('problems'), others.join(' · '));
+  $('problems').hidden = others.length === 0;
   setText($('version'), version);
   const empty = $('empty');
   empty.hidden = grid.tiles.size > 0;

@@ -78,7 +78,7 @@ const states = {
  */
 function notLive(camera, time) {
   const [tone, title] = states[camera.state] ?? ['wrong', sentence(camera.state)];
-  const back = 'The picture comes back by itself.';
+  const back = camera.state === 'unsupported' ? 'Once that is changed it plays by itself.' : 'The picture comes back by itself.';
   // The title has said the state already.
   const reason = camera.reason.startsWith(`${camera.state}: `) ? camera.reason.slice(camera.state.length + 2) : camera.reason;
   const hint = reason ? `${sentence(reason)}. ${back}` : back;
