@@ -205,7 +205,7 @@ func (r *Recorder) enter(s State, why error) {
 	r.status.State, r.status.Reason, r.status.Since = s, reason, time.Now()
 }
 
-// Run records until ctx ends. It returns an error only when the recording
+// Run records until ctx or the stream ends. It returns an error only when the recording
 // that ran then could not be finished: it will be at the next start.
 func (r *Recorder) Run(ctx context.Context) error {
 	r.reader = r.p.Stream.Subscribe(stream.AtOnce, queue)
@@ -220,7 +220,7 @@ func (r *Recorder) Run(ctx context.Context) error {
 		case err == nil:
 			alarm.Reset(silence)
 			r.take(picture{au, time.Now()})
-		case ctx.Err() != nil:
+		case ctx.Err() != nil || errors.Is(err, stream.ErrClosed):
 			r.nudge() // lets go of the context
 			return errors.Join(r.finish(0), r.settle())
 		default: // nudged

@@ -156,6 +156,19 @@ func TestKeyframeIsAskedForWhenDue(t *testing.T) {
 	})
 }
 
+func TestClosedStreamEndsIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := start(t, durabletest.NewDisk("/", 0), recordingtest.Synthetic(25, 25, 500), archive.Retention{}, recording.Params{})
+		r.feed(4 * time.Second)
+		r.stream.Close()
+		synctest.Wait()
+		if list := r.finished(); len(list) != 1 || !near(seconds(list[0]), 4) {
+			t.Errorf("%+v", list)
+		}
+		r.stop()
+	})
+}
+
 func TestSegmentsBySize(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := start(t, durabletest.NewDisk("/", 0), recordingtest.Synthetic(25, 25, 4000), archive.Retention{},

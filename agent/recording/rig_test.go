@@ -163,6 +163,9 @@ func rigCheck() error {
 		if _, err := fmt.Sscanf(lines.Text(), "session %d", &n); err == nil {
 			first, published = n, 0
 			clear(promised)
+		} else if lines.Text() == "checked" {
+			published = 0
+			clear(promised)
 		} else if _, err := fmt.Sscanf(lines.Text(), "finished %d %s", &n, &sum); err == nil {
 			promised[n] = sum
 		} else if _, err := fmt.Sscanf(lines.Text(), "published %d", &n); err == nil {
@@ -202,7 +205,7 @@ func rigCheck() error {
 	lost += len(promised)
 	fmt.Fprintf(os.Stdout, "result finished=%d lost=%d broken=%d published=%.3f tail_lost=%.3f disorder=%d last=%s\n",
 		kept+lost, lost, broken, published.Seconds(), (published - recorded).Seconds(), disorder, last)
-	return nil
+	return note("checked")
 }
 
 // handOut copies a recording's file and returns its checksum.

@@ -38,8 +38,9 @@ boot() {
 
 finished=0 lost=0 broken=0 over=0 worst=0
 boot
-for cut in $(seq "$cuts"); do
+for cut in $(seq "$cuts"); do # from its first picture on, up to 8 s
 	touch "$share/go"
+	until tail -n 1 "$share/journal" 2>/dev/null | grep -q published; do sleep 0.05; done
 	sleep "$((RANDOM % 8)).$((RANDOM % 1000))"
 	kill -9 "$guest"
 	wait "$guest" 2>/dev/null
