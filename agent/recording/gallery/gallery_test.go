@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -73,7 +74,7 @@ func open(t *testing.T, src *recordingtest.Source, seconds int) *shop {
 	}})
 	s.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/" {
-			io.WriteString(w, `<!doctype html><video id=v preload=metadata muted></video>`) //nolint:errcheck // a test page
+			fmt.Fprint(w, `<!doctype html><video id=v preload=metadata muted></video>`)
 			return
 		}
 		h.ServeHTTP(&counting{w, &s.sent}, r)
