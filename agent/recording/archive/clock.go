@@ -68,10 +68,14 @@ func (c *SystemClock) Read() Reading {
 }
 
 // synchronized reports whether NTP keeps the clock (adjtimex(2)). The kernel
-// forgets that when somebody sets the clock.
+// forgets that when somebody sets the clock. Where a service may not ask the
+// kernel (ProtectClock= of systemd.exec(5)), systemd-timesyncd tells by a file.
 func synchronized() bool {
 	const staUnsync = 0x40 // STA_UNSYNC of linux/timex.h
 	var tx unix.Timex
-	_, err := unix.Adjtimex(&tx)
-	return err == nil && tx.Status&staUnsync == 0
+	if _, err := unix.Adjtimex(&tx); err == nil {
+		return tx.Status&staUnsync == 0
+	}
+	_, err := os.Stat("/run/systemd/timesync/synchronized")
+	return err == nil
 }
