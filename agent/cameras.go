@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/lenscast/lenscast/agent/camera"
@@ -19,6 +20,8 @@ type runningCamera struct {
 	cfg    config.Camera
 	stream *stream.Stream
 	camera *camera.Camera
+
+	recorder *runningRecorder // nil when it is not recorded
 }
 
 func (s *supervisor) startCamera(ctx context.Context, c config.Camera) error {
@@ -34,6 +37,7 @@ func (s *supervisor) startCamera(ctx context.Context, c config.Camera) error {
 	s.mu.Lock()
 	s.cameras[c.Name] = running
 	s.mu.Unlock()
+	s.startRecorder(ctx, running, s.cfg.Recording)
 	return nil
 }
 
@@ -44,7 +48,8 @@ func (s *supervisor) stopCamera(ctx context.Context, name string) error {
 	delete(s.cameras, name)
 	s.mu.Unlock()
 	defer running.stream.Close()
-	return stopForRestart(ctx, running.part)
+	err := stopForRestart(ctx, running.part)
+	return errors.Join(err, s.stopRecorder(ctx, running))
 }
 
 // feed finds the stream of a camera for a new viewer.

@@ -47,6 +47,7 @@ func commands() []command {
 	return []command{
 		runCommand(),
 		checkCommand(),
+		recordingsCommand(),
 		versionCommand(),
 		helpCommand(),
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"syscall"
 	"time"
 
 	"github.com/lenscast/lenscast/agent/config"
@@ -34,7 +35,16 @@ func (s *supervisor) startArchive(ctx context.Context, cfg *config.Config) error
 	if rec.Dir == "" {
 		return nil
 	}
-	a, err := openArchive(rec, s.log.With(logKeyPart, "recordings"))
+	clock, err := archive.NewSystemClock()
+	if err != nil {
+		return err
+	}
+	a, err := archive.Open(archive.Params{
+		Dir: rec.Dir, Name: rec.Name, Clock: clock, Log: s.log.With(logKeyPart, "recordings"),
+		Retention: archive.Retention{
+			MaxAge: time.Duration(rec.MaxAge), MaxSize: int64(rec.MaxSize), KeepFree: int64(rec.KeepFree),
+		},
+	})
 	if err != nil {
 		return err
 	}
@@ -129,15 +139,15 @@ func (s *supervisor) recordings(w http.ResponseWriter, r *http.Request) {
 	running.gallery.ServeHTTP(w, r)
 }
 
-// recordOnSignals starts all recordings by SIGUSR1 and stops them by SIGUSR2:
-// that is what a script behind a button does.
-func (s *supervisor) recordOnSignal(sig os.Signal, start os.Signal) {
+// recordOnSignal starts all recordings by SIGUSR1 and stops them by SIGUSR2:
+// that is what a script behind a button sends.
+func (s *supervisor) recordOnSignal(sig os.Signal) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, c := range s.cameras {
 		switch {
 		case c.recorder == nil:
-		case sig == start:
+		case sig == syscall.SIGUSR1:
 			c.recorder.recorder.Start()
 		default:
 			c.recorder.recorder.Stop()

@@ -42,6 +42,9 @@ func (s *supervisor) reload(ctx context.Context) {
 			note(s.startCamera(ctx, c))
 		}
 	}
+	if changes.Recording {
+		note(s.restartRecording(ctx, old, next))
+	}
 	if needsNewWebRTC(old, next) {
 		if err := s.restartWebRTC(ctx, old, next); err != nil {
 			note(err)
