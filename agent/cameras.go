@@ -21,6 +21,8 @@ type runningCamera struct {
 	stream *stream.Stream
 	camera *camera.Camera
 	pushes []*runningPush
+
+	recorder *runningRecorder // nil when it is not recorded
 }
 
 func (s *supervisor) startCamera(ctx context.Context, c config.Camera) error {
@@ -36,6 +38,7 @@ func (s *supervisor) startCamera(ctx context.Context, c config.Camera) error {
 	s.mu.Lock()
 	s.cameras[c.Name] = running
 	s.mu.Unlock()
+	s.startRecorder(ctx, running, s.cfg.Recording)
 	return s.startPushes(ctx, running, c.Pushes)
 }
 
@@ -47,7 +50,8 @@ func (s *supervisor) stopCamera(ctx context.Context, name string) error {
 	delete(s.cameras, name)
 	s.mu.Unlock()
 	defer running.stream.Close()
-	return errors.Join(s.stopPushes(ctx, running), stopForRestart(ctx, running.part))
+	err := errors.Join(s.stopPushes(ctx, running), stopForRestart(ctx, running.part))
+	return errors.Join(err, s.stopRecorder(ctx, running))
 }
 
 // feed finds the stream of a camera for a new viewer.

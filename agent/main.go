@@ -49,6 +49,7 @@ func commands() []command {
 		checkCommand(),
 		sendCommand(),
 		receiveCommand(),
+		recordingsCommand(),
 		versionCommand(),
 		helpCommand(),
 	}

@@ -45,6 +45,9 @@ func (s *supervisor) reload(ctx context.Context) {
 	for _, name := range changes.Pushed {
 		note(s.restartPushes(ctx, name, next))
 	}
+	if changes.Recording {
+		note(s.restartRecording(ctx, old, next))
+	}
 	if needsNewWebRTC(old, next) {
 		if err := s.restartWebRTC(ctx, old, next); err != nil {
 			note(err)

@@ -21,7 +21,9 @@ func runCommand() command {
   -log-level LEVEL    debug, info, warn or error, likewise
 
 SIGHUP reads the configuration again: what changed in it is restarted, what did
-not keeps running, and a file with a mistake changes nothing. SIGINT (Ctrl-C)
+not keeps running, and a file with a mistake changes nothing. SIGUSR1 starts
+the recordings of cameras that are recorded by hand, SIGUSR2 stops them, for a
+script behind a button. SIGINT (Ctrl-C)
 and SIGTERM end everything within 2 seconds, a second one at once.
 `,
 		run: func(ctx context.Context, std streams, args []string) error {
@@ -48,7 +50,10 @@ and SIGTERM end everything within 2 seconds, a second one at once.
 			out := newLogOutput(std.err)
 			defer out.Close()
 			out.set(cfg.Log)
-			return newSupervisor(o, out).run(ctx, cfg, from, reload)
+			s := newSupervisor(o, out)
+			signal.Notify(s.record, syscall.SIGUSR1, syscall.SIGUSR2)
+			defer signal.Stop(s.record)
+			return s.run(ctx, cfg, from, reload)
 		},
 	}
 }

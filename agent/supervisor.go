@@ -40,13 +40,15 @@ type supervisor struct {
 	notify  *status.Notifier
 	version string
 	started time.Time
-	failed  chan error   // a part that ended by itself
-	clock   packet.Clock // of all pushes
+	failed  chan error     // a part that ended by itself
+	clock   packet.Clock   // of all pushes
+	record  chan os.Signal // SIGUSR1 starts recordings, SIGUSR2 stops them
 
 	mu       sync.Mutex // guards what report and ServeHTTP read
 	cfg      *config.Config
 	cameras  map[string]*runningCamera // by name
 	rtc      *runningWebRTC            // nil before the start
+	archive  *runningArchive           // nil without [recording]
 	problems []string                  // of the last reload
 
 	web *runningWeb
@@ -72,6 +74,7 @@ func newSupervisor(o runOptions, out *logOutput) *supervisor {
 		version: readBuild().version,
 		started: time.Now(),
 		failed:  make(chan error, 1),
+		record:  make(chan os.Signal, 1),
 		cameras: make(map[string]*runningCamera),
 	}
 }
@@ -112,6 +115,8 @@ func (s *supervisor) serve(ctx context.Context, reload <-chan os.Signal) error {
 			s.note(s.notify.Reloading())
 			s.reload(ctx)
 			s.note(s.notify.Ready())
+		case sig := <-s.record:
+			s.recordOnSignal(sig)
 		case <-tick.C:
 		}
 	}
@@ -142,6 +147,9 @@ func (s *supervisor) start(ctx context.Context, cfg *config.Config) error {
 	if err := s.startWebRTC(ctx, cfg); err != nil {
 		return err
 	}
+	if err := s.startArchive(ctx, cfg); err != nil {
+		return err
+	}
 	for _, c := range cfg.Cameras {
 		if err := s.startCamera(ctx, c); err != nil {
 			return err
@@ -167,6 +175,12 @@ func (s *supervisor) stop() error {
 		for _, p := range c.pushes {
 			parts = append(parts, p.part)
 		}
+		if c.recorder != nil {
+			parts = append(parts, c.recorder.part)
+		}
+	}
+	if s.archive != nil {
+		parts = append(parts, s.archive.part)
 	}
 	for _, p := range parts {
 		p.cancel()
@@ -212,18 +226,19 @@ func webrtcParams(cfg *config.Config, feed func(string) (webrtc.Feed, error), lo
 
 func (s *supervisor) startWeb(ctx context.Context, cfg *config.Config) error {
 	server, err := web.New(web.Params{
-		Listen:   cfg.Viewer.Listen.String(),
-		Password: cfg.Viewer.Password.Reveal(),
-		Token:    cfg.Viewer.Token.Reveal(),
-		TLS:      web.TLSMode(cfg.Viewer.TLS),
-		CertFile: cfg.Viewer.TLSCert,
-		KeyFile:  cfg.Viewer.TLSKey,
-		StateDir: stateDir(),
-		WHEP:     s,
-		Status:   func() any { return s.report() },
-		Metrics:  func(w io.Writer) { s.report().WriteMetrics(w) },
-		Health:   func() error { return s.report().Health() },
-		Log:      s.log.With(logKeyPart, "web"),
+		Listen:     cfg.Viewer.Listen.String(),
+		Password:   cfg.Viewer.Password.Reveal(),
+		Token:      cfg.Viewer.Token.Reveal(),
+		TLS:        web.TLSMode(cfg.Viewer.TLS),
+		CertFile:   cfg.Viewer.TLSCert,
+		KeyFile:    cfg.Viewer.TLSKey,
+		StateDir:   stateDir(),
+		WHEP:       s,
+		Recordings: http.HandlerFunc(s.recordings),
+		Status:     func() any { return s.report() },
+		Metrics:    func(w io.Writer) { s.report().WriteMetrics(w) },
+		Health:     func() error { return s.report().Health() },
+		Log:        s.log.With(logKeyPart, "web"),
 	})
 	if err != nil {
 		return err

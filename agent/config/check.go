@@ -3,6 +3,7 @@ package config
 import (
 	"crypto/tls"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -20,6 +21,7 @@ func (c *Config) check(r *report) {
 	if c.WebRTC.Listen == c.Viewer.Listen && c.Viewer.Listen.Port != 0 {
 		r.problem("webrtc.listen", "port %d is the viewer's, choose another", c.WebRTC.Listen.Port)
 	}
+	c.Recording.check(r)
 	if len(c.Cameras) == 0 {
 		r.problem("camera", `there is no camera, add [[camera]] with name and source = "test"`)
 	}
@@ -130,6 +132,31 @@ func (s ICEServer) check(r *report, path string) {
 	case !isTURN && (s.Username != "" || s.Password.IsSet()):
 		r.problem(path+".url", "a STUN server takes no username and password, remove them")
 	}
+}
+
+func (c *Recording) check(r *report) {
+	c.Dir = inFolderOf(r.file, c.Dir)
+	check := func(key string, inRange bool, format string, args ...any) {
+		if key = join("recording", key); !r.wrong(key) && !inRange {
+			r.problem(key, format, args...)
+		}
+	}
+	if c.Dir == "" && r.has("recording") && !r.wrong("recording.dir") {
+		r.warning("recording", `nothing is recorded without a folder, add: dir = "/var/lib/lenscast/recordings"`)
+	}
+	check("name", strings.Contains(c.Name, "{camera}") && (strings.Contains(c.Name, "{time}") || strings.Contains(c.Name, "{sequence}")),
+		"%q is one name for all, it needs {camera} and {time} or {sequence}", c.Name)
+	example := strings.NewReplacer("{camera}", "a", "{date}", "a", "{time}", "a", "{sequence}", "a").Replace(c.Name)
+	check("name", filepath.IsLocal(example) && filepath.Clean(example) == example && !strings.ContainsAny(example, "{}"),
+		"%q is not a path below dir, of text and {camera}, {date}, {time}, {sequence}", c.Name)
+	check("segment", c.Segment >= Duration(10*time.Second) && c.Segment <= Duration(24*time.Hour),
+		`%s is out of range, write "10s" to "24h"`, c.Segment)
+	check("segment_size", c.SegmentSize == 0 || c.SegmentSize >= 10<<20, `%s is too small, write at least "10MiB"`, c.SegmentSize)
+	check("max_loss", c.MaxLoss >= Duration(500*time.Millisecond) && c.MaxLoss <= Duration(time.Minute),
+		`%s is out of range, write "500ms" to "1m"`, c.MaxLoss)
+	check("pre_roll", c.PreRoll <= Duration(10*time.Minute), `%s is out of range, write at most "10m"`, c.PreRoll)
+	check("pre_roll_size", c.PreRollSize >= 1<<20 && c.PreRollSize <= 1<<30,
+		`%s is out of range, write "1MiB" to "1GiB"`, c.PreRollSize)
 }
 
 func (c *Camera) check(r *report, path string) {

@@ -39,10 +39,11 @@ const DefaultPath = "/etc/lenscast.toml"
 
 // Config is a whole configuration.
 type Config struct {
-	Viewer  Viewer   `toml:"viewer"`
-	WebRTC  WebRTC   `toml:"webrtc"`
-	Log     Log      `toml:"log"`
-	Cameras []Camera `toml:"camera"`
+	Viewer    Viewer    `toml:"viewer"`
+	WebRTC    WebRTC    `toml:"webrtc"`
+	Log       Log       `toml:"log"`
+	Recording Recording `toml:"recording"`
+	Cameras   []Camera  `toml:"camera"`
 
 	warnings Problems
 }
@@ -76,6 +77,22 @@ type ICEServer struct {
 type Log struct {
 	Level  LogLevel  `toml:"level"`
 	Format LogFormat `toml:"format"`
+}
+
+// Recording is the [recording] table: what is written to disk, and how long it
+// stays there. Without Dir nothing is recorded.
+type Recording struct {
+	Dir         string        `toml:"dir"`
+	Mode        RecordingMode `toml:"mode"`          // always or manual
+	Name        string        `toml:"name"`          // template of the files' names, see configs/reference.toml
+	Segment     Duration      `toml:"segment"`       // length of a recording, 10 s to 24 h
+	SegmentSize Size          `toml:"segment_size"`  // at most this much in one recording, 0: any
+	MaxLoss     Duration      `toml:"max_loss"`      // lost of the running one when the power goes, 0.5 s to 1 min
+	PreRoll     Duration      `toml:"pre_roll"`      // what came before a start by hand, up to 10 min
+	PreRollSize Size          `toml:"pre_roll_size"` // memory that it may take
+	KeepFree    Size          `toml:"keep_free"`     // of the disk
+	MaxAge      Duration      `toml:"max_age"`       // of a recording, 0: any
+	MaxSize     Size          `toml:"max_size"`      // of all recordings together, 0: any
 }
 
 // Camera is one [[camera]] table. Which keys apply depends on the source.
@@ -118,8 +135,16 @@ func Default() *Config {
 			TLS:        TLSOff,
 			MaxViewers: 50,
 		},
-		WebRTC:  WebRTC{Listen: Address{Host: "localhost", Port: defaultWebRTCPort}},
-		Log:     Log{Level: LogInfo, Format: LogText},
+		WebRTC: WebRTC{Listen: Address{Host: "localhost", Port: defaultWebRTCPort}},
+		Log:    Log{Level: LogInfo, Format: LogText},
+		Recording: Recording{
+			Mode:        RecordAlways,
+			Name:        "{camera}/{date}/{camera}_{time}",
+			Segment:     Duration(10 * time.Minute),
+			MaxLoss:     Duration(2 * time.Second),
+			PreRollSize: 32 << 20,
+			KeepFree:    2 << 30,
+		},
 		Cameras: []Camera{camera},
 	}
 }

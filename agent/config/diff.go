@@ -7,7 +7,7 @@ import (
 
 // Changes says what differs between two configurations.
 type Changes struct {
-	Viewer, WebRTC, Log bool
+	Viewer, WebRTC, Log, Recording bool
 
 	// Cameras by name. One whose name changed is removed and added.
 	Added, Changed, Removed []string
@@ -19,9 +19,10 @@ type Changes struct {
 // Diff compares two configurations.
 func Diff(old, new *Config) Changes {
 	c := Changes{
-		Viewer: !reflect.DeepEqual(old.Viewer, new.Viewer),
-		WebRTC: !reflect.DeepEqual(old.WebRTC, new.WebRTC),
-		Log:    old.Log != new.Log,
+		Viewer:    !reflect.DeepEqual(old.Viewer, new.Viewer),
+		WebRTC:    !reflect.DeepEqual(old.WebRTC, new.WebRTC),
+		Log:       old.Log != new.Log,
+		Recording: old.Recording != new.Recording,
 	}
 	before := make(map[string]Camera)
 	for _, camera := range old.Cameras {
@@ -58,7 +59,7 @@ func (c Changes) String() string {
 	for _, t := range []struct {
 		changed bool
 		name    string
-	}{{c.Viewer, "viewer"}, {c.WebRTC, "webrtc"}, {c.Log, "log"}} {
+	}{{c.Viewer, "viewer"}, {c.WebRTC, "webrtc"}, {c.Log, "log"}, {c.Recording, "recording"}} {
 		if t.changed {
 			what = append(what, t.name)
 		}

@@ -215,6 +215,22 @@ func (k *SourceKind) UnmarshalText(text []byte) error {
 
 func (SourceKind) example() string { return `"test"` }
 
+// RecordingMode says when a camera is recorded.
+type RecordingMode string
+
+// The modes of recording.
+const (
+	RecordAlways RecordingMode = "always"
+	RecordManual RecordingMode = "manual" // between a start and a stop
+)
+
+// UnmarshalText accepts one of the modes.
+func (m *RecordingMode) UnmarshalText(text []byte) error {
+	return choose(m, text, RecordAlways, RecordManual)
+}
+
+func (RecordingMode) example() string { return `"always"` }
+
 // LogFormat is how log lines are written.
 type LogFormat string
 

@@ -26,6 +26,9 @@ func (s *Server) handler(pages *pages, auth *auth) http.Handler {
 	mux.Handle("GET /api/status", private(http.HandlerFunc(s.status)))
 	mux.Handle("/whep/", private(s.p.WHEP))
 	mux.Handle("OPTIONS /whep/", s.p.WHEP)
+	mux.Handle("/recordings/", private(s.p.Recordings))
+	mux.Handle("/api/recordings", private(s.p.Recordings))
+	mux.Handle("/api/recorder/", private(s.p.Recordings))
 
 	var h http.Handler = mux
 	h = http.MaxBytesHandler(h, maxBodyBytes)

@@ -5,6 +5,7 @@
 //
 //	GET  /              the viewer page, /#name links to one camera
 //	     /whep/{camera} and the session addresses below it: Params.WHEP
+//	     /recordings/…  and /api/recordings, /api/recorder/…: Params.Recordings
 //	GET  /api/status    what Params.Status returns, as JSON
 //	GET  /metrics       Prometheus text exposition
 //	GET  /healthz       200 "ok" or 503, the only one that never asks who you are
@@ -25,7 +26,8 @@
 // from the server's own page, unless it carries a bearer token, which a
 // browser never adds by itself.
 //
-// Nothing over HTTP runs a command or writes a file.
+// Nothing over HTTP runs a command or writes a file; recordings may be started,
+// stopped and deleted.
 package web
 
 import (
@@ -52,7 +54,7 @@ const (
 	TLSFiles      TLSMode = "files"       // Params.CertFile and Params.KeyFile
 )
 
-// Params is all that a Server needs. WHEP, Status, Metrics, Health and Log
+// Params is all that a Server needs. WHEP, Recordings, Status, Metrics, Health and Log
 // are required, the rest may be zero.
 type Params struct {
 	// Listen is the TCP address, "host:port". An empty host means all
@@ -76,6 +78,10 @@ type Params struct {
 	// authenticated, from an allowed origin and within the rate limits; only
 	// OPTIONS, which browsers send without credentials, is not authenticated.
 	WHEP http.Handler
+
+	// Recordings answers what is below /recordings/, /api/recordings and
+	// /api/recorder/ (agent/recording/gallery), guarded like WHEP.
+	Recordings http.Handler
 
 	// Status returns what /api/status shows, a value for encoding/json.
 	Status func() any

@@ -1,0 +1,257 @@
+// Package fmp4 writes and reads the fragmented MP4 of a recording (ISO/IEC
+// 14496-12): a file that is only ever appended to and that plays while it
+// grows and after any cut.
+//
+//	| ftyp moov free | moof mdat free | moof mdat free | ... | mfra |
+//	| header         | part           | part           |     | index|
+//
+// Header and parts are padded with a free box to whole blocks of 4096 bytes.
+// So a write never touches a block that was made durable before, and an SD
+// card has nothing to read back. The free box of a part also holds a checksum
+// of the part, so that after a power cut a part that was written by half is
+// told from a whole one also on file systems that extend a file first and
+// write the data later (FAT, exFAT).
+//
+// The index at the end (mfra) tells where the keyframes are. Players that
+// expect an index in front get one from [Player].
+//
+// Init.Marshal of mediacommon makes the header. Its Part.Marshal is not used:
+// it copies every byte three times and allocates for every sample, needs to
+// seek, and knows neither padding nor checksums.
+package fmp4
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"math"
+	"time"
+
+	"github.com/bluenviron/mediacommon/v2/pkg/formats/fmp4"
+	"github.com/bluenviron/mediacommon/v2/pkg/formats/fmp4/seekablebuffer"
+	"github.com/bluenviron/mediacommon/v2/pkg/formats/mp4/codecs"
+)
+
+// Timescale is the number of ticks in a second of media time.
+const Timescale = 90000
+
+// Block is what header and parts are padded to, in bytes.
+const Block = 4096
+
+// MaxPart bounds the media data of a part, in bytes.
+const MaxPart = 64 << 20
+
+const (
+	trackID = 1
+
+	// Sample flags (ISO/IEC 14496-12 section 8.8.3.1).
+	flagsKey    = 0x02000000 // sample_depends_on 2: on no other
+	flagsNonKey = 0x01010000 // sample_depends_on 1, sample_is_non_sync_sample
+
+	boxHeader   = 8               // size, type
+	moofFixed   = 8 + 16 + 8 + 16 // moof, mfhd, traf, tfhd
+	tfdtSize    = 20
+	trunFixed   = 20
+	trunSample  = 12
+	checksumBox = boxHeader + 8 // free box with magic and checksum
+)
+
+// What the content of a free box begins with.
+const (
+	checksumMagic = "crc1" // checksum of the part
+	noteMagic     = "note" // length and bytes of the note
+)
+
+const maxNote = 2000
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// Ticks converts media time to ticks, rounded to the nearest.
+func Ticks(d time.Duration) int64 {
+	// 90000/1e9 = 9/1e5, in two parts so that no media time overflows.
+	const unit = 100_000
+	whole, rest := int64(d)/unit, int64(d)%unit
+	return whole*9 + (rest*9+unit/2)/unit
+}
+
+// Duration converts ticks to media time.
+func Duration(ticks int64) time.Duration {
+	return time.Duration(ticks/Timescale)*time.Second +
+		time.Duration(ticks%Timescale*int64(time.Second)/Timescale)
+}
+
+// Header returns the beginning of a file with the given parameter sets. The
+// note, of at most 2000 bytes, is for whoever finds the file unfinished; it
+// is in the free box, where players don't look.
+func Header(sps, pps, note []byte) ([]byte, error) {
+	if len(note) > maxNote {
+		return nil, fmt.Errorf("make MP4 header: note of %d bytes, the most is %d", len(note), maxNote)
+	}
+	var buf seekablebuffer.Buffer
+	err := fmp4.Init{Tracks: []*fmp4.InitTrack{{
+		ID: trackID, TimeScale: Timescale,
+		Codec: &codecs.H264{SPS: sps, PPS: pps},
+	}}}.Marshal(&buf)
+	if err != nil {
+		return nil, fmt.Errorf("make MP4 header: %w", err)
+	}
+	b := buf.Bytes()
+	pad := padding(len(b) + len(note))
+	b = appendBox(b, len(note)+pad, "free")
+	b = append(b, noteMagic...)
+	b = be.AppendUint32(b, uint32(len(note)))
+	b = append(b, note...)
+	return append(b, make([]byte, pad-boxHeader-8)...), nil
+}
+
+// padding returns the size of the free box that fills up to a whole block.
+func padding(size int) int {
+	pad := Block - size%Block
+	if pad < checksumBox {
+		pad += Block
+	}
+	return pad
+}
+
+// Sample is one picture.
+type Sample struct {
+	NALUs    [][]byte // without start codes
+	Duration uint32   // ticks
+	Key      bool
+}
+
+// size returns the bytes that the sample takes in the mdat box.
+func (s *Sample) size() int {
+	n := 0
+	for _, nalu := range s.NALUs {
+		n += 4 + len(nalu)
+	}
+	return n
+}
+
+// AppendPart appends a part to dst. Parts are numbered from 1; base is the
+// sum of the durations of all samples before it, in ticks.
+func AppendPart(dst []byte, number uint32, base int64, samples []Sample) ([]byte, error) {
+	data := 0
+	for i := range samples {
+		data += samples[i].size()
+	}
+	if data > MaxPart {
+		return nil, fmt.Errorf("make MP4 part: %d bytes of pictures, the most is %d", data, MaxPart)
+	}
+	trun := trunFixed + trunSample*len(samples)
+	moof := moofFixed + tfdtSize + trun
+	start := len(dst)
+
+	dst = appendBox(dst, moof, "moof")
+	dst = appendFullBox(dst, 16, "mfhd", 0, 0)
+	dst = be.AppendUint32(dst, number)
+	dst = appendBox(dst, moof-8-16, "traf")
+	dst = appendFullBox(dst, 16, "tfhd", 0, 0x020000) // default-base-is-moof
+	dst = be.AppendUint32(dst, trackID)
+	dst = appendFullBox(dst, tfdtSize, "tfdt", 1, 0)
+	dst = be.AppendUint64(dst, uint64(base))
+	dst = appendFullBox(dst, trun, "trun", 0, 0x000701) // data offset; duration, size and flags of each
+	dst = be.AppendUint32(dst, uint32(len(samples)))
+	dst = be.AppendUint32(dst, uint32(moof+boxHeader))
+	for i := range samples {
+		s := &samples[i]
+		flags := uint32(flagsNonKey)
+		if s.Key {
+			flags = flagsKey
+		}
+		dst = be.AppendUint32(dst, s.Duration)
+		dst = be.AppendUint32(dst, uint32(s.size()))
+		dst = be.AppendUint32(dst, flags)
+	}
+
+	dst = appendBox(dst, boxHeader+data, "mdat")
+	for i := range samples {
+		for _, nalu := range samples[i].NALUs {
+			dst = be.AppendUint32(dst, uint32(len(nalu)))
+			dst = append(dst, nalu...)
+		}
+	}
+
+	sum := crc32.Checksum(dst[start:], castagnoli)
+	pad := padding(len(dst) - start)
+	dst = appendBox(dst, pad, "free")
+	dst = append(dst, checksumMagic...)
+	dst = be.AppendUint32(dst, sum)
+	return append(dst, make([]byte, pad-checksumBox)...), nil
+}
+
+// Keyframe is where decoding can start: a part that begins with an IDR.
+type Keyframe struct {
+	Time   int64 // ticks since the start of the file
+	Offset int64 // of the part in the file, bytes
+}
+
+const (
+	tfraFixed = 24
+	tfraEntry = 19
+	mfroSize  = 16
+)
+
+// AppendIndex appends the index that ends a finished file: a movie fragment
+// random access box (ISO/IEC 14496-12 section 8.8.9).
+func AppendIndex(dst []byte, keyframes []Keyframe) []byte {
+	// The number of entries and the size are 32 bits: 200 million keyframes.
+	tfra := tfraFixed + tfraEntry*len(keyframes)
+	mfra := boxHeader + tfra + mfroSize
+	dst = appendBox(dst, mfra, "mfra")
+	dst = appendFullBox(dst, tfra, "tfra", 1, 0)
+	dst = be.AppendUint32(dst, trackID)
+	dst = be.AppendUint32(dst, 0) // traf, trun and sample numbers have one byte
+	dst = be.AppendUint32(dst, uint32(len(keyframes)))
+	for _, k := range keyframes {
+		dst = be.AppendUint64(dst, uint64(k.Time))
+		dst = be.AppendUint64(dst, uint64(k.Offset))
+		dst = append(dst, 1, 1, 1)
+	}
+	dst = appendFullBox(dst, mfroSize, "mfro", 0, 0)
+	return be.AppendUint32(dst, uint32(mfra))
+}
+
+// appendSegmentIndex appends a segment index (ISO/IEC 14496-12 section
+// 8.16.3) of the parts that follow it: from each keyframe to the next, the
+// last one to end, at duration ticks.
+func appendSegmentIndex(dst []byte, keyframes []Keyframe, end, duration int64) ([]byte, error) {
+	if len(keyframes) > math.MaxUint16 {
+		return nil, errors.New("make segment index: too many keyframes")
+	}
+	dst = appendFullBox(dst, 40+12*len(keyframes), "sidx", 1, 0)
+	dst = be.AppendUint32(dst, trackID)
+	dst = be.AppendUint32(dst, Timescale)
+	dst = be.AppendUint64(dst, 0) // earliest presentation time
+	dst = be.AppendUint64(dst, 0) // the first one follows at once
+	dst = be.AppendUint16(dst, 0)
+	dst = be.AppendUint16(dst, uint16(len(keyframes)))
+	for i, k := range keyframes {
+		next := Keyframe{Time: duration, Offset: end}
+		if i+1 < len(keyframes) {
+			next = keyframes[i+1]
+		}
+		size, length := next.Offset-k.Offset, next.Time-k.Time
+		if size <= 0 || size > math.MaxInt32 || length < 0 || length > math.MaxUint32 {
+			return nil, fmt.Errorf("make segment index: keyframe %d of %d bytes and %d ticks", i, size, length)
+		}
+		dst = be.AppendUint32(dst, uint32(size))
+		dst = be.AppendUint32(dst, uint32(length))
+		dst = be.AppendUint32(dst, 0x90000000) // starts with an IDR (SAP type 1)
+	}
+	return dst, nil
+}
+
+var be = binary.BigEndian
+
+func appendBox(dst []byte, size int, kind string) []byte {
+	dst = be.AppendUint32(dst, uint32(size))
+	return append(dst, kind...)
+}
+
+func appendFullBox(dst []byte, size int, kind string, version byte, flags uint32) []byte {
+	dst = appendBox(dst, size, kind)
+	return be.AppendUint32(dst, uint32(version)<<24|flags)
+}
