@@ -98,11 +98,15 @@ type result struct {
 	frozen  time.Duration
 }
 
+// patience is how long the pictures of a measurement may come late. A receiver
+// that gets nothing intact does so for ever.
+const patience = 10 * time.Second
+
 // srtLatency allows for four round trips of 200 ms.
 const srtLatency = 800
 
 func measure(ctx context.Context, path, form, sender string, n network, original map[string]bool, d time.Duration) (result, error) {
-	ctx, cancel := context.WithCancel(ctx)
+	ctx, cancel := context.WithTimeout(ctx, d+patience)
 	defer cancel()
 	receive, err := freePort()
 	if err != nil {
@@ -119,7 +123,7 @@ func measure(ctx context.Context, path, form, sender string, n network, original
 	switch form {
 	case "rtp":
 		input, format = path+".sdp", "rtp"
-		options = []string{"-protocol_whitelist", "file,udp,rtp"}
+		options = []string{"-protocol_whitelist", "file,udp,rtp", "-buffer_size", "8000000"}
 		if err := describe(ctx, path, receive); err != nil {
 			return result{}, err
 		}
@@ -179,10 +183,9 @@ func watch(lines io.Reader, original map[string]bool, d time.Duration) (r result
 			break
 		}
 	}
-	if last > first {
-		// The clip starts over with a picture at the time of the last one.
-		r.intact = min(float64(intact)/float64(last-first+1), 1)
-	}
+	// The clip starts over with a picture at the time of the last one.
+	expected := max(last-first+1, int(d.Seconds()*fps))
+	r.intact = min(float64(intact)/float64(expected), 1)
 	return r
 }
 

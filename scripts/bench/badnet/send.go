@@ -22,8 +22,8 @@ const seconds = 10 // of the clip
 // same pictures. Noise that stands still makes large keyframes.
 func encode(ctx context.Context, path string) error {
 	out, err := exec.CommandContext(ctx, "ffmpeg", "-v", "error", "-y", "-f", "lavfi",
-		"-i", fmt.Sprintf("testsrc2=size=1280x720:rate=%d,noise=alls=30", fps), "-t", fmt.Sprint(seconds), "-pix_fmt", "yuv420p",
-		"-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency", "-bf", "0", "-qp", "24",
+		"-i", fmt.Sprintf("testsrc2=size=1280x720:rate=%d,noise=alls=8", fps), "-t", fmt.Sprint(seconds), "-pix_fmt", "yuv420p",
+		"-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency", "-bf", "0", "-qp", "26",
 		"-x264-params", fmt.Sprintf("aud=1:keyint=%d:min-keyint=%d:scenecut=0:repeat-headers=1", fps, fps),
 		"-f", "mpegts", path+".ts").CombinedOutput()
 	if err == nil {
