@@ -9,6 +9,7 @@ import (
 
 	"github.com/lenscast/lenscast/agent/camera"
 	"github.com/lenscast/lenscast/agent/push"
+	"github.com/lenscast/lenscast/agent/recording"
 	"github.com/lenscast/lenscast/agent/status"
 	"github.com/lenscast/lenscast/transport/webrtc"
 )
@@ -44,6 +45,13 @@ func (s *supervisor) report() *status.Report {
 		r.Cameras = append(r.Cameras, cs)
 		if p := cameraProblem(cs); p != "" {
 			r.Problems = append(r.Problems, p)
+		}
+		if running.recorder != nil {
+			st := running.recorder.recorder.Status()
+			r.Cameras[len(r.Cameras)-1].Recording = string(st.State)
+			if st.State == recording.Full || st.State == recording.Failed {
+				r.Problems = append(r.Problems, fmt.Sprintf("camera %q is not recorded: %s", c.Name, st.Reason))
+			}
 		}
 		for _, p := range running.pushes {
 			ps := pushStatus(p.push.Status())

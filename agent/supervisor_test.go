@@ -22,6 +22,7 @@ type testAgent struct {
 	path   string // of its configuration
 	url    string
 	reload chan os.Signal
+	record chan os.Signal
 	log    buffer
 	stop   context.CancelFunc
 	done   chan error
@@ -47,7 +48,9 @@ func startAgent(t testing.TB, text string) *testAgent {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	a.stop = cancel
-	go func() { a.done <- newSupervisor(o, newLogOutput(&a.log)).run(ctx, cfg, from, a.reload) }()
+	s := newSupervisor(o, newLogOutput(&a.log))
+	a.record = s.record
+	go func() { a.done <- s.run(ctx, cfg, from, a.reload) }()
 	t.Cleanup(func() {
 		cancel()
 		if t.Failed() {
@@ -257,4 +260,45 @@ func TestSystemdIsTold(t *testing.T) {
 	next("STATUS=1 of 1 camera live, 0 viewers; configuration not reloaded")
 	a.end()
 	next("STOPPING=1")
+}
+
+// TestRecording records by hand, over a reload and by a signal, and finds all
+// of it on the page's list.
+func TestRecording(t *testing.T) {
+	dir := t.TempDir()
+	text := fmt.Sprintf("[viewer]\nlisten = \"localhost:PORT\"\n[webrtc]\nlisten = \"localhost:0\"\n"+
+		"[recording]\ndir = %q\nkeep_free = \"1MiB\"\nmode = \"manual\"\nmax_loss = \"500ms\"\n"+
+		"[[camera]]\nname = \"front\"\nsource = \"test\"\nsize = \"320x180\"\n", dir)
+	a := startAgent(t, text)
+	a.await("/api/status", `"recording":"standby"`)
+	a.post("/api/recorder/front/start")
+	a.await("/api/status", `"recording":"recording"`)
+	a.await("/api/recordings", `"running":true`)
+	a.post("/api/recorder/front/stop")
+	a.await("/api/recordings", `"id":"front/[^"]+"`)
+	a.rewrite(text + "fps = 20\n")
+	a.await("/api/status", `"recording":"standby"`)
+	a.record <- syscall.SIGUSR1
+	a.await("/api/status", `"recording":"recording"`)
+	a.record <- syscall.SIGUSR2
+	a.await("/api/recordings", `("sha256":"\w{64}".*){2}`)
+	a.rewrite(strings.Replace(text, "manual", "always", 1))
+	a.await("/api/recordings", `"running":true`)
+	a.end()
+	files, err := filepath.Glob(filepath.Join(dir, "front/*/*.mp4"))
+	if err != nil || len(files) != 3 {
+		t.Errorf("%d recordings, want 3: %v", len(files), err)
+	}
+}
+
+func (a *testAgent) post(path string) {
+	a.t.Helper()
+	resp, err := http.Post(a.url+path, "", nil)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	resp.Body.Close()
+	if resp.StatusCode != http.StatusNoContent {
+		a.t.Fatalf("POST %s: %s", path, resp.Status)
+	}
 }

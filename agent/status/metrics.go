@@ -24,6 +24,12 @@ func cameraMetrics() []of[Camera] {
 			}
 			return 0
 		}},
+		{metric{"lenscast_camera_recording", "gauge", "1 while it is recorded, 0 while it is not"}, func(c *Camera) float64 {
+			if c.Recording == Recording {
+				return 1
+			}
+			return 0
+		}},
 		{metric{"lenscast_camera_width_pixels", "gauge", "Width of the picture"}, func(c *Camera) float64 { return float64(c.Width) }},
 		{metric{"lenscast_camera_height_pixels", "gauge", "Height of the picture"}, func(c *Camera) float64 { return float64(c.Height) }},
 		{metric{"lenscast_camera_frames_per_second", "gauge", "Pictures per second over the last seconds"}, func(c *Camera) float64 { return c.FPS }},

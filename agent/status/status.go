@@ -50,6 +50,7 @@ type Camera struct {
 	Skipped     uint64  `json:"skipped"`  // pictures left out because this machine was too slow
 	Viewers     int     `json:"viewers"`
 	LastPicture Time    `json:"last_picture"`
+	Recording   string  `json:"recording,omitempty"` // what its recorder does, empty without one
 
 	Stuck bool `json:"-"` // the source can't even be stopped any more
 }
@@ -57,6 +58,9 @@ type Camera struct {
 // Live is the state of a camera that delivers pictures. In all others it is
 // known why it does not.
 const Live = "live"
+
+// Recording is the state of a recorder that writes pictures.
+const Recording = "recording"
 
 // Viewer is one session.
 type Viewer struct {

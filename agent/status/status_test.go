@@ -19,6 +19,7 @@ func sample() *Report {
 				Name: "hero", Source: "mpegts", State: Live, Since: Time{now.Add(-time.Minute)}, Mode: "passthrough",
 				Detail: "udp://:8554", Width: 1920, Height: 1080, Profile: "High", FPS: 29.97, Bitrate: 6.1e6, GOP: 1.001,
 				Pictures: 1800, Keyframes: 60, Restarts: 1, Lost: 2, Skipped: 5, Viewers: 1, LastPicture: Time{now.Add(-20 * time.Millisecond)},
+				Recording: "recording",
 			},
 			{Name: "back", Source: "mpegts", State: "no signal", Reason: "nothing arrives", Since: Time{now.Add(-time.Hour)}},
 		},
@@ -53,7 +54,7 @@ func TestJSON(t *testing.T) {
 	}
 	// The page and scripts rely on these names.
 	camera := keys["cameras"].([]any)[0].(map[string]any)
-	for _, key := range strings.Fields("name source state reason since mode detail width height profile fps bitrate gop_seconds pictures keyframes restarts lost skipped viewers last_picture") {
+	for _, key := range strings.Fields("name source state reason since mode detail width height profile fps bitrate gop_seconds pictures keyframes restarts lost skipped viewers last_picture recording") {
 		if _, ok := camera[key]; !ok {
 			t.Errorf("cameras have no %s", key)
 		}

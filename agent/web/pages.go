@@ -41,6 +41,11 @@ func (p *pages) viewer(canSignOut bool) http.Handler {
 	return p.render("index.html", http.StatusOK, struct{ CanSignOut bool }{canSignOut})
 }
 
+// recordings serves the page that lists the recordings.
+func (p *pages) recordings(canSignOut bool) http.Handler {
+	return p.render("recordings.html", http.StatusOK, struct{ CanSignOut bool }{canSignOut})
+}
+
 // login serves the login page with a message over the form.
 func (p *pages) login(status int, message string) http.Handler {
 	return p.render("login.html", status, struct{ Message string }{message})

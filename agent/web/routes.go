@@ -17,6 +17,7 @@ func (s *Server) handler(pages *pages, auth *auth) http.Handler {
 
 	mux := http.NewServeMux()
 	mux.Handle("GET /{$}", auth.page(pages.viewer(auth.needed())))
+	mux.Handle("GET /recordings", auth.page(pages.recordings(auth.needed())))
 	mux.Handle("GET /assets/", pages.assets)
 	mux.Handle("GET /login", pages.login(http.StatusOK, ""))
 	mux.Handle("POST /login", sameOrigin(auth.signIn(pages)))

@@ -9,6 +9,7 @@
 //	GET  /api/status    what Params.Status returns, as JSON
 //	GET  /metrics       Prometheus text exposition
 //	GET  /healthz       200 "ok" or 503, the only one that never asks who you are
+//	GET  /recordings    the page that lists the recordings
 //	GET  /login         the form; POST signs in, POST /logout signs out
 //	GET  /assets/…      scripts and styles of the page
 //

@@ -81,7 +81,7 @@ func (g *gallery) media(w http.ResponseWriter, r *http.Request) {
 		problem(w, err)
 		return
 	}
-	defer m.Close()
+	defer m.Close() //nolint:errcheck // it was only read
 	var content io.ReadSeeker
 	query := r.URL.Query()
 	kind := "player"

@@ -1,0 +1,153 @@
+// The page that lists the recordings, plays and deletes them, and starts and
+// stops the recorders.
+
+const PAUSE = 5_000; // ms between two looks at the list
+const $ = (id) => document.getElementById(id);
+
+/** What is shown, so that only a change draws it again: stills stay. */
+let shown = '';
+
+/**
+ * @typedef {object} Recording as the agent has it
+ * @property {string} id
+ * @property {string} camera
+ * @property {{wall: string}} start
+ * @property {boolean} wall_trusted
+ * @property {number} duration_seconds
+ * @property {number} size bytes
+ * @property {{to: string}|undefined} offloaded
+ * @property {boolean} running
+ * @property {boolean} repaired
+ */
+
+async function look() {
+  try {
+    const [list, status] = await Promise.all([ask('api/recordings'), ask('api/status')]);
+    showRecorders(status.cameras ?? []);
+    showList(list);
+  } catch (error) {
+    $('summary').textContent = error.message;
+  }
+  setTimeout(look, PAUSE);
+}
+
+async function ask(url, method = 'GET') {
+  const response = await fetch(url, { method, cache: 'no-store' });
+  if (response.status === 401) location.replace('login');
+  if (!response.ok) {
+    const text = await response.text();
+    throw new Error(response.headers.get('Content-Type')?.includes('json') ? JSON.parse(text).detail : text);
+  }
+  return response.status === 204 ? null : response.json();
+}
+
+/** @param {{name: string, recording?: string}[]} cameras */
+function showRecorders(cameras) {
+  const buttons = cameras.filter((c) => c.recording).map((camera) => {
+    const button = document.createElement('button');
+    const idle = camera.recording === 'standby';
+    button.dataset.state = camera.recording;
+    button.textContent = idle ? `Record ${camera.name}` : `${camera.name}: ${camera.recording} – stop`;
+    button.onclick = () => act(`api/recorder/${camera.name}/${idle ? 'start' : 'stop'}`, 'POST');
+    return button;
+  });
+  $('recorders').replaceChildren(...buttons);
+}
+
+async function act(url, method) {
+  try {
+    await ask(url, method);
+  } catch (error) {
+    $('summary').textContent = error.message;
+  }
+}
+
+/** @param {{recordings: Recording[], archive: {bytes: number, free: number}}} list */
+function showList({ recordings, archive }) {
+  $('summary').textContent = recordings.length
+    ? `${recordings.length} recordings, ${bytes(archive.bytes)}; ${bytes(archive.free)} of the disk are free`
+    : 'There is no recording yet.';
+  const now = JSON.stringify(recordings.map((r) => [r.id || r.sequence, r.offloaded, r.running]));
+  if (now === shown) return;
+  shown = now;
+  const days = Map.groupBy(recordings, (r) => new Date(r.start.wall).toLocaleDateString(undefined, { dateStyle: 'full' }));
+  $('days').replaceChildren(...[...days].map(([day, list]) => {
+    const section = part('day');
+    section.day.textContent = day;
+    section.list.append(...list.map(item));
+    return section.root;
+  }));
+}
+
+/** @param {Recording} r */
+function item(r) {
+  const { root, play, still, when, facts, download, delete: remove } = part('recording');
+  const time = new Date(r.start.wall).toLocaleTimeString();
+  when.textContent = `${r.camera} ${r.wall_trusted ? '' : '≈ '}${time}`;
+  facts.textContent = [
+    length(r.duration_seconds),
+    bytes(r.size),
+    r.running && 'being recorded',
+    r.repaired && 'cut off, repaired',
+    r.offloaded && `also at ${r.offloaded.to}`,
+  ].filter(Boolean).join(' · ');
+  if (r.running) {
+    play.disabled = true;
+    download.parentElement.hidden = true;
+    return root;
+  }
+  const url = `recordings/${r.id}.mp4`;
+  play.setAttribute('aria-label', `Play ${when.textContent}`);
+  play.onclick = () => {
+    const player = $('player');
+    player.hidden = false;
+    player.src = url;
+    player.play();
+    player.scrollIntoView({ block: 'nearest' });
+  };
+  whenSeen(still, () => { still.src = `${url}?still`; still.preload = 'auto'; });
+  download.href = `${url}?file`;
+  remove.onclick = async () => {
+    if (confirm(`Delete the recording of ${when.textContent}?`)) {
+      await act(url, 'DELETE');
+      root.remove();
+    }
+  };
+  return root;
+}
+
+/** Fetches a still only when it is scrolled to. */
+function whenSeen(element, then) {
+  const observer = new IntersectionObserver(([entry]) => {
+    if (!entry.isIntersecting) return;
+    observer.disconnect();
+    then();
+  });
+  observer.observe(element);
+}
+
+/** Copies a template and returns its parts by name, and its root. */
+function part(template) {
+  const root = $(template).content.firstElementChild.cloneNode(true);
+  const parts = { root };
+  for (const element of root.querySelectorAll('[data-part]')) parts[element.dataset.part] = element;
+  return parts;
+}
+
+/** @param {number} n */
+function bytes(n) {
+  for (const unit of ['B', 'kB', 'MB', 'GB']) {
+    if (n < 1000) return `${Number(n.toPrecision(3))} ${unit}`;
+    n /= 1000;
+  }
+  return `${n.toPrecision(3)} TB`;
+}
+
+/** @param {number} seconds */
+function length(seconds) {
+  const two = (n) => String(n).padStart(2, '0');
+  const s = Math.round(seconds);
+  return s < 3600 ? `${Math.floor(s / 60)}:${two(s % 60)}` : `${Math.floor(s / 3600)}:${two(Math.floor(s / 60) % 60)}:${two(s % 60)}`;
+}
+
+look();
