@@ -15,6 +15,9 @@ import (
 func (c *Config) WriteTOML(w io.Writer) error {
 	var b strings.Builder
 	for name, field := range fields(reflect.ValueOf(c).Elem()) {
+		if name == "recording" && c.Recording.Dir == "" {
+			continue // nothing is recorded
+		}
 		if field.Kind() == reflect.Slice {
 			for i := range field.Len() {
 				fmt.Fprintf(&b, "[[%s]]\n", name)
