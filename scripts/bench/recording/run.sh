@@ -16,7 +16,7 @@ seconds=${1:-60}
 work=$(mktemp -d /dev/shm/lenscast.XXXXXX)
 mount=$work/mnt
 mkdir "$mount"
-trap 'umount "$mount" 2>/dev/null; rm -rf "$work"' EXIT
+trap 'umount "$mount" 2>/dev/null || true; rm -rf "$work"' EXIT
 
 (cd "$here/../../.." && go test -c -o "$work/rig" ./agent/recording)
 ffmpeg -v error -f lavfi -i testsrc2=size=1920x1080:rate=30 -t 10 -pix_fmt yuv420p -c:v libx264 -preset ultrafast -bf 0 \
