@@ -1,23 +1,20 @@
 package web
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"io/fs"
-	"math/big"
 	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/lenscast/lenscast/agent/selfsigned"
 )
 
 const (
@@ -53,7 +50,7 @@ func selfSigned(dir string, now time.Time) (*tls.Certificate, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := save(path, stored); err != nil {
+	if err := selfsigned.Keep(path, stored); err != nil {
 		return nil, fmt.Errorf("keep the viewer's certificate: %w", err)
 	}
 	return cert, nil
@@ -62,36 +59,17 @@ func selfSigned(dir string, now time.Time) (*tls.Certificate, error) {
 // makeSelfSigned makes a certificate for the names and addresses of this
 // machine, and what to store of it.
 func makeSelfSigned(now time.Time) (*tls.Certificate, []byte, error) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return nil, nil, fmt.Errorf("make the viewer's key: %w", err)
-	}
-	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 127))
-	if err != nil {
-		return nil, nil, fmt.Errorf("make the viewer's certificate: %w", err)
-	}
 	names, addresses := localNames()
-	template := &x509.Certificate{
-		SerialNumber:          serial,
-		Subject:               pkix.Name{CommonName: "lenscast on " + names[0]},
-		NotBefore:             now.Add(-24 * time.Hour), // for clocks that differ
-		NotAfter:              now.Add(selfSignedLasts),
-		KeyUsage:              x509.KeyUsageDigitalSignature,
-		ExtKeyUsage:           []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-		BasicConstraintsValid: true,
-		DNSNames:              names,
-		IPAddresses:           addresses,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	stored, err := selfsigned.Make(x509.Certificate{
+		Subject:     pkix.Name{CommonName: "lenscast on " + names[0]},
+		NotBefore:   now.Add(-24 * time.Hour), // for clocks that differ
+		NotAfter:    now.Add(selfSignedLasts),
+		DNSNames:    names,
+		IPAddresses: addresses,
+	})
 	if err != nil {
 		return nil, nil, fmt.Errorf("make the viewer's certificate: %w", err)
 	}
-	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		return nil, nil, fmt.Errorf("store the viewer's key: %w", err)
-	}
-	stored := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
-	stored = append(stored, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER})...)
 	cert, err := tls.X509KeyPair(stored, stored)
 	if err != nil {
 		return nil, nil, fmt.Errorf("read the viewer's certificate back: %w", err)
@@ -120,33 +98,6 @@ func localNames() (names []string, addresses []net.IP) {
 		}
 	}
 	return names, addresses
-}
-
-// save writes a secret file whole or not at all, also when the power fails.
-func save(path string, data []byte) (err error) {
-	dir := filepath.Dir(path)
-	f, err := os.CreateTemp(dir, "."+filepath.Base(path)+".*") // mode 0600
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			os.Remove(f.Name()) //nolint:errcheck // the first error counts
-		}
-	}()
-	_, err = f.Write(data)
-	err = errors.Join(err, f.Sync(), f.Close())
-	if err != nil {
-		return err
-	}
-	if err := os.Rename(f.Name(), path); err != nil {
-		return err
-	}
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }
 
 // fingerprint is the SHA-256 of a certificate as browsers show it.
