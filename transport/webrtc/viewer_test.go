@@ -3,6 +3,7 @@ package webrtc_test
 import (
 	"net/http"
 	"net/http/httptest"
+	"regexp"
 	"sync"
 	"testing"
 	"time"
@@ -20,6 +21,8 @@ type viewer struct {
 	answer   string
 	posted   time.Time
 	clock    *webrtc.DataChannel
+
+	candidates *regexp.Regexp // as in viewerOptions
 
 	mu       sync.Mutex
 	packets  []*rtp.Packet
@@ -41,6 +44,8 @@ type viewerOptions struct {
 	extensions []string
 	rtx        bool
 	deaf       bool // reads nothing
+
+	candidates *regexp.Regexp // those of the answer that it hears of, nil: all
 }
 
 func watch(t testing.TB, web *httptest.Server, o viewerOptions) *viewer {
@@ -86,7 +91,7 @@ func watch(t testing.TB, web *httptest.Server, o viewerOptions) *viewer {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { pc.Close() })
-	v := &viewer{pc: pc}
+	v := &viewer{pc: pc, candidates: o.candidates}
 	recvonly := webrtc.RTPTransceiverInit{Direction: webrtc.RTPTransceiverDirectionRecvonly}
 	if o.audioFirst {
 		if _, err := pc.AddTransceiverFromKind(webrtc.RTPCodecTypeAudio, recvonly); err != nil {
@@ -133,7 +138,13 @@ func (v *viewer) post(t testing.TB, web *httptest.Server) {
 		t.Fatalf("POST: %s %s", resp.Status, v.answer)
 	}
 	v.location, v.etag = resp.Header.Get("Location"), resp.Header.Get("ETag")
-	if err := v.pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeAnswer, SDP: v.answer}); err != nil {
+	heard := regexp.MustCompile(`a=candidate:.*\r\n`).ReplaceAllStringFunc(v.answer, func(line string) string {
+		if v.candidates == nil || v.candidates.MatchString(line) {
+			return line
+		}
+		return ""
+	})
+	if err := v.pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeAnswer, SDP: heard}); err != nil {
 		t.Fatal(err)
 	}
 }
