@@ -79,6 +79,7 @@ function renderAgent() {
   const others = problems.filter((p) => !cameras.some((c) => p.startsWith(`camera "${c.name}": ${c.state}`)));
   setText($('problems'), others.join(' · '));
   $('problems').hidden = others.length === 0;
+  $('recordings').hidden = !cameras.some((c) => c.recording);
   setText($('version'), version);
   const empty = $('empty');
   empty.hidden = grid.tiles.size > 0;

@@ -21,6 +21,11 @@ let shown = '';
  */
 
 async function look() {
+  await refresh();
+  setTimeout(look, PAUSE);
+}
+
+async function refresh() {
   try {
     const [list, status] = await Promise.all([ask('api/recordings'), ask('api/status')]);
     showRecorders(status.cameras ?? []);
@@ -28,7 +33,6 @@ async function look() {
   } catch (error) {
     $('summary').textContent = error.message;
   }
-  setTimeout(look, PAUSE);
 }
 
 async function ask(url, method = 'GET') {
@@ -57,6 +61,7 @@ function showRecorders(cameras) {
 async function act(url, method) {
   try {
     await ask(url, method);
+    await refresh();
   } catch (error) {
     $('summary').textContent = error.message;
   }
@@ -65,7 +70,7 @@ async function act(url, method) {
 /** @param {{recordings: Recording[], archive: {bytes: number, free: number}}} list */
 function showList({ recordings, archive }) {
   $('summary').textContent = recordings.length
-    ? `${recordings.length} recordings, ${bytes(archive.bytes)}; ${bytes(archive.free)} of the disk are free`
+    ? `${recordings.length === 1 ? '1 recording' : `${recordings.length} recordings`}, ${bytes(archive.bytes)}; ${bytes(archive.free)} of the disk are free`
     : 'There is no recording yet.';
   const now = JSON.stringify(recordings.map((r) => [r.id || r.sequence, r.offloaded, r.running]));
   if (now === shown) return;
@@ -102,7 +107,7 @@ function item(r) {
     const player = $('player');
     player.hidden = false;
     player.src = url;
-    player.play();
+    player.play().catch(() => {}); // then its controls do it
     player.scrollIntoView({ block: 'nearest' });
   };
   whenSeen(still, () => { still.src = `${url}?still`; still.preload = 'auto'; });
@@ -110,7 +115,6 @@ function item(r) {
   remove.onclick = async () => {
     if (confirm(`Delete the recording of ${when.textContent}?`)) {
       await act(url, 'DELETE');
-      root.remove();
     }
   };
   return root;

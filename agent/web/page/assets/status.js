@@ -18,6 +18,7 @@ const TIMEOUT = 4_000; // ms
  * @property {string} profile
  * @property {number} fps
  * @property {number} viewers
+ * @property {string} [recording] what its recorder does, undefined without one
  */
 
 /** Event: "change" after every answer, and when there is none. */

@@ -1,0 +1,51 @@
+package e2e
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/chromedp/chromedp"
+)
+
+// Somebody stops the recording on its page, plays it, seeks in it and deletes
+// it.
+func TestRecordings(t *testing.T) {
+	t.Parallel()
+	a := startAgent(t, fmt.Sprintf("[recording]\ndir = %q\n", t.TempDir())+testCamera)
+	b := newTab(t)
+	b.open(a.url)
+	b.waitFor("a link to the recordings", "!document.getElementById('recordings').hidden", 20*time.Second)
+	b.open(a.url + "/recordings")
+	const recorder = "document.querySelector('#recorders button')"
+	b.waitFor("it records", recorder+"?.textContent === 'test: recording – stop'", 20*time.Second)
+	b.waitText("0:02", 20*time.Second) // there is something to seek in
+
+	eval[any](b, recorder+".click()")
+	b.waitFor("it stands by", recorder+"?.textContent === 'Record test'", 20*time.Second)
+	b.waitText("Download", 20*time.Second)
+	b.do(chromedp.Click("[data-part=play]", chromedp.ByQuery))
+	const player = "document.getElementById('player')"
+	b.waitFor("it plays", player+".currentTime > 0.3", 20*time.Second)
+	eval[any](b, player+".currentTime = "+player+".duration - 0.3")
+	b.waitFor("the end after a seek", player+".ended", 20*time.Second)
+	if code := eval[float64](b, player+".error?.code ?? 0"); code != 0 {
+		t.Errorf("the player's error is %v", code)
+	}
+
+	eval[any](b, "globalThis.confirm = () => true; document.querySelector('[data-part=delete]').click()")
+	b.waitText("There is no recording yet.", 10*time.Second)
+	if complaints := b.complaints(); len(complaints) > 0 {
+		t.Errorf("the console is not clean: %q", complaints)
+	}
+}
+
+// Without a folder to record into there is nothing to look at.
+func TestNoRecordings(t *testing.T) {
+	t.Parallel()
+	a := startAgent(t, testCamera)
+	b := newTab(t)
+	b.open(a.url)
+	b.waitLive("test", 20*time.Second)
+	b.waitFor("no link to recordings", "document.getElementById('recordings').hidden", time.Second)
+}
