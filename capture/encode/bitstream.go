@@ -4,31 +4,9 @@ package encode
 
 import (
 	"bytes"
-	"iter"
 
 	"github.com/lenscast/lenscast/capture/h264"
 )
-
-// nalus splits what an encoder returns for one picture at its start codes
-// (H.264 annex B).
-func nalus(annexB []byte) iter.Seq[[]byte] {
-	return func(yield func([]byte) bool) {
-		startCode := []byte{0, 0, 1}
-		i := bytes.Index(annexB, startCode)
-		for i >= 0 {
-			annexB = annexB[i+len(startCode):]
-			nalu := annexB
-			if i = bytes.Index(annexB, startCode); i >= 0 {
-				nalu = annexB[:i]
-			}
-			// Zeros between a NAL unit and the next start code belong to
-			// neither; no NAL unit ends with one.
-			if nalu = bytes.TrimRight(nalu, "\x00"); len(nalu) > 0 && !yield(nalu) {
-				return
-			}
-		}
-	}
-}
 
 // zeroIDs returns a copy of the NAL unit in which the parameter sets have the
 // number 0.

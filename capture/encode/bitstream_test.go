@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"math/bits"
 	"math/rand/v2"
-	"slices"
 	"testing"
 )
 
@@ -76,17 +75,6 @@ func TestZeroCodesOfDamagedUnits(t *testing.T) {
 		if got := zeroIDs(nalu); !bytes.Equal(got, nalu) && len(got) > len(nalu) {
 			t.Errorf("% x became % x", nalu, got)
 		}
-	}
-}
-
-func TestNALUs(t *testing.T) {
-	got := slices.Collect(nalus([]byte{0, 0, 0, 1, 9, 8, 0, 0, 1, 7, 0, 0, 3, 0, 0, 0, 1, 0, 0, 1, 6}))
-	want := [][]byte{{9, 8}, {7, 0, 0, 3}, {6}}
-	if !slices.EqualFunc(got, want, bytes.Equal) {
-		t.Errorf("got % x, want % x", got, want)
-	}
-	if got := slices.Collect(nalus([]byte{1, 2, 3})); got != nil {
-		t.Errorf("without a start code: % x", got)
 	}
 }
 

@@ -208,8 +208,12 @@ func (s *software) encode(p *Picture) (*h264.AccessUnit, error) {
 	if len(annexB) == 0 {
 		return nil, nil
 	}
+	nalus, err := h264.SplitAnnexB(nil, annexB)
+	if err != nil {
+		return nil, fmt.Errorf("encode picture: %w", err)
+	}
 	au := &h264.AccessUnit{PTS: p.PTS, Captured: p.Captured}
-	for nalu := range nalus(annexB) {
+	for _, nalu := range nalus {
 		au.NALUs = append(au.NALUs, zeroIDs(nalu))
 		au.Key = au.Key || h264.TypeOf(nalu) == h264.NALUIDR
 	}

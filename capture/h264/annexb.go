@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 )
 
 // Bounds of what is read from a byte stream.
@@ -181,6 +182,32 @@ func (r *Reader) readNALU() ([]byte, error) {
 			}
 			r.started = true
 			nalu = nil
+		}
+	}
+}
+
+// ReadAll returns all pictures of a byte stream (H.264 annex B) that can be
+// shown live, as an [Assembler] lets them through. Their times are zero: the
+// stream has none. The error is the first of the Reader's, or an
+// [UnsupportedError].
+func ReadAll(in io.Reader) ([]*AccessUnit, error) {
+	r := NewReader(in)
+	var a Assembler
+	var all []*AccessUnit
+	for {
+		nalus, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			return all, nil
+		}
+		if err != nil {
+			return all, err
+		}
+		au, err := a.Assemble(nalus, 0, time.Time{})
+		if _, refused := errors.AsType[*UnsupportedError](err); refused {
+			return all, err
+		}
+		if err == nil { // else it waits for an IDR
+			all = append(all, au)
 		}
 	}
 }

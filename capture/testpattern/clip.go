@@ -30,7 +30,10 @@ type clip struct{}
 
 // Run implements capture.Source.
 func (clip) Run(ctx context.Context, sink capture.Sink) error {
-	pictures := clipPictures()
+	pictures, err := h264.ReadAll(strings.NewReader(clipStream))
+	if err != nil {
+		return fmt.Errorf("open clip: %w", err)
+	}
 	sink.Opened(capture.Info{
 		Mode: capture.Clip,
 		Detail: fmt.Sprintf("this build has no encoder: playing a recorded clip of %dx%d at %d fps",
@@ -48,30 +51,8 @@ func (clip) Run(ctx context.Context, sink capture.Sink) error {
 			return ctx.Err()
 		case <-timer.C:
 		}
-		au := pictures[i%len(pictures)]
+		au := *pictures[i%len(pictures)]
 		au.PTS, au.Captured = ticks.at(n), time.Now()
 		sink.Write(&au)
 	}
-}
-
-// clipPictures takes the clip apart. A picture begins with the parameter sets
-// of an IDR, or else with the slice of its first macroblock.
-func clipPictures() []h264.AccessUnit {
-	var pictures []h264.AccessUnit
-	sliced := true // the picture has a slice, so parameter sets begin another
-	for _, s := range strings.Split(clipStream, "\x00\x00\x00\x01")[1:] {
-		nalu := []byte(s)
-		kind := h264.TypeOf(nalu)
-		slice := kind == h264.NALUSlice || kind == h264.NALUIDR
-		first := slice && nalu[1]&0x80 != 0 // first_mb_in_slice is 0
-		if sliced && (first || !slice) {
-			pictures = append(pictures, h264.AccessUnit{})
-			sliced = false
-		}
-		sliced = sliced || slice
-		au := &pictures[len(pictures)-1]
-		au.NALUs = append(au.NALUs, nalu)
-		au.Key = au.Key || kind == h264.NALUIDR
-	}
-	return pictures
 }

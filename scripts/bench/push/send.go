@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"os"
@@ -50,11 +49,15 @@ func lenscastSender(ctx context.Context, path string, urls ...string) *exec.Cmd 
 // send pushes a clip in a loop until the process is killed: through the same
 // stream and pushers as in the agent.
 func send(ctx context.Context, path string, urls []string) error {
-	data, err := os.ReadFile(path + ".h264")
+	file, err := os.Open(path + ".h264")
 	if err != nil {
 		return err
 	}
-	aus := split(data)
+	defer func() { _ = file.Close() }()
+	aus, err := h264.ReadAll(file)
+	if err != nil {
+		return fmt.Errorf("read clip: %w", err)
+	}
 	frame := 10 * time.Second / time.Duration(len(aus))
 	s := stream.New("bench")
 	clock := &packet.Clock{}
@@ -86,26 +89,4 @@ func send(ctx context.Context, path string, urls []string) error {
 		s.Publish(&au)
 	}
 	return ctx.Err()
-}
-
-// split cuts an Annex B stream with access unit delimiters into access units.
-func split(data []byte) []*h264.AccessUnit {
-	var aus []*h264.AccessUnit
-	for _, nalu := range bytes.Split(data, []byte{0, 0, 1}) {
-		nalu = bytes.TrimRight(nalu, "\x00")
-		switch h264.TypeOf(nalu) {
-		case 0:
-			continue
-		case h264.NALUAUD:
-			aus = append(aus, &h264.AccessUnit{})
-			continue
-		}
-		if len(aus) == 0 {
-			continue
-		}
-		au := aus[len(aus)-1]
-		au.NALUs = append(au.NALUs, nalu)
-		au.Key = au.Key || h264.TypeOf(nalu) == h264.NALUIDR
-	}
-	return aus
 }

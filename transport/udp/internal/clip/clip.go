@@ -37,7 +37,10 @@ func Encode(tb testing.TB, p Params) []*h264.AccessUnit {
 	if err != nil {
 		tb.Fatalf("encode clip: %v: %s", err, stderr.Bytes())
 	}
-	aus := Split(stream)
+	aus, err := h264.ReadAll(bytes.NewReader(stream))
+	if err != nil {
+		tb.Fatalf("read clip: %v", err)
+	}
 	if len(aus) != p.Frames {
 		tb.Fatalf("clip has %d pictures, want %d", len(aus), p.Frames)
 	}
@@ -54,26 +57,6 @@ func NeedTool(tb testing.TB, name string) {
 	if _, err := exec.LookPath(name); err != nil {
 		tb.Skipf("%s is not installed: it is the judge of this test", name)
 	}
-}
-
-// Split cuts an Annex B stream with access unit delimiters into access units;
-// the delimiters are left out.
-func Split(stream []byte) []*h264.AccessUnit {
-	var aus []*h264.AccessUnit
-	for _, nalu := range bytes.Split(stream, []byte{0, 0, 1}) {
-		nalu = bytes.TrimRight(nalu, "\x00")
-		switch h264.TypeOf(nalu) {
-		case 0:
-			continue
-		case h264.NALUAUD:
-			aus = append(aus, &h264.AccessUnit{})
-			continue
-		}
-		au := aus[len(aus)-1]
-		au.NALUs = append(au.NALUs, nalu)
-		au.Key = au.Key || h264.TypeOf(nalu) == h264.NALUIDR
-	}
-	return aus
 }
 
 // Synthetic returns n access units that no decoder accepts but every sender
