@@ -66,6 +66,9 @@ func (s *supervisor) report() *status.Report {
 
 func cameraStatus(c *runningCamera, viewers int) status.Camera {
 	st, flow := c.camera.Status(), c.stream.Stats()
+	if st.Audio != "" {
+		st.Detail += "; " + st.Audio
+	}
 	return status.Camera{
 		Name:        c.cfg.Name,
 		Source:      string(c.cfg.Source),
