@@ -75,7 +75,7 @@ func (s *supervisor) startRecorder(ctx context.Context, c *runningCamera, rec co
 	r := recording.New(recording.Params{
 		Camera: c.cfg.Name, Stream: c.stream, Archive: s.archive.archive, Log: s.log,
 		Segment: time.Duration(rec.Segment), SegmentSize: int64(rec.SegmentSize), MaxLoss: time.Duration(rec.MaxLoss),
-		Manual: rec.Mode == config.RecordManual, PreRoll: time.Duration(rec.PreRoll), PreRollSize: int(rec.PreRollSize),
+		Audio: rec.Audio, Manual: rec.Mode == config.RecordManual, PreRoll: time.Duration(rec.PreRoll), PreRollSize: int(rec.PreRollSize),
 		GapReason: func() string {
 			st := c.camera.Status()
 			return cmp.Or(st.Reason, string(st.State))

@@ -7,6 +7,7 @@ package recording
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,29 +18,8 @@ import (
 	"github.com/lenscast/lenscast/agent/recording/archive"
 	"github.com/lenscast/lenscast/agent/retry"
 	"github.com/lenscast/lenscast/agent/stream"
+	"github.com/lenscast/lenscast/capture/aac"
 	"github.com/lenscast/lenscast/capture/h264"
-)
-
-// State is what a recorder does.
-//
-//	           Start                 IDR                     Stop
-//	standby ─────────► waiting ─────────────► recording ─────────► standby
-//	                    ▲ ▲ ▲                  │ │ │
-//	                    │ │ └─ source is silent┘ │ │
-//	   there is room ── │ └──── no room ◄── full ┘ │
-//	                    └── after a while ◄── failed
-//
-// Full and failed leave by themselves: the first as soon as there is room,
-// the second after a back-off. A snapshot of the state may be old already.
-type State string
-
-// The states.
-const (
-	Standby   State = "standby"   // nobody wants a recording
-	Waiting   State = "waiting"   // wanted, but no picture to begin with has come
-	Recording State = "recording" // pictures are written
-	Full      State = "disk full" // wanted, but there is no room
-	Failed    State = "failed"    // wanted, but writing failed
 )
 
 const (
@@ -85,6 +65,8 @@ type Params struct {
 	MaxLoss time.Duration
 	// Manual waits for Start. Otherwise all is recorded.
 	Manual bool
+	// Audio says that the sound is recorded, too, if there is any.
+	Audio bool
 	// PreRoll is how much of what came before Start is recorded too, and
 	// PreRollSize how many bytes of memory it may take: with more, it is
 	// shorter. Defaults: the current group of pictures, 32 MiB.
@@ -92,16 +74,6 @@ type Params struct {
 	PreRollSize int
 	// GapReason, when set, tells why no pictures came of late, for people.
 	GapReason func() string
-}
-
-// Status describes a recorder.
-type Status struct {
-	State  State     `json:"state"`
-	Reason string    `json:"reason,omitempty"` // why it is full or failed
-	Since  time.Time `json:"since"`
-	Wanted bool      `json:"wanted"` // false before Start and after Stop
-	// PreRoll is how much Start would have in front now.
-	PreRoll archive.Seconds `json:"preroll_seconds"`
 }
 
 // Recorder records one camera.
@@ -114,8 +86,10 @@ type Recorder struct {
 
 	// The rest belongs to Run.
 	reader   *stream.Reader
+	audio    *stream.AudioReader // nil when no sound is recorded
 	ring     preRoll
 	writer   *archive.Writer
+	begun    time.Duration // PTS of the first picture written
 	last     picture       // the last one written
 	interval time.Duration // between the last two
 	sps, pps []byte        // of the recording
@@ -124,6 +98,11 @@ type Recorder struct {
 	retryAt  time.Time
 	settling chan error // gives the result of a Finish, nil when none runs
 	backoff  *retry.Backoff
+
+	newest    *aac.Frame // the last frame of sound that came, and when
+	audioAt   time.Time
+	audioLost uint64          // by the reader of it, when last looked at
+	late      *archive.Writer // ended, and waits for its last sound; nil mostly
 }
 
 // New makes a recorder.
@@ -210,6 +189,10 @@ func (r *Recorder) enter(s State, why error) {
 func (r *Recorder) Run(ctx context.Context) error {
 	r.reader = r.p.Stream.Subscribe(stream.AtOnce, queue)
 	defer r.reader.Close()
+	if r.p.Audio {
+		r.audio = r.p.Stream.SubscribeAudio(maxAudio)
+		defer r.audio.Close()
+	}
 	defer r.ring.clear()
 	alarm := time.AfterFunc(silence, r.nudge)
 	defer alarm.Stop()
@@ -219,9 +202,11 @@ func (r *Recorder) Run(ctx context.Context) error {
 		switch {
 		case err == nil:
 			alarm.Reset(silence)
+			r.collectAudio()
 			r.take(picture{au, time.Now()})
 		case ctx.Err() != nil || errors.Is(err, stream.ErrClosed):
 			r.nudge() // lets go of the context
+			r.collectAudio()
 			return errors.Join(r.finish(0), r.settle())
 		default: // nudged
 			wait = r.arm(ctx)
@@ -244,6 +229,7 @@ func (r *Recorder) arm(ctx context.Context) context.Context {
 
 // lookAround does what need not wait for a picture.
 func (r *Recorder) lookAround() {
+	r.collectAudio()
 	switch {
 	case r.writer != nil && !r.wanted():
 		r.end(Standby)
@@ -292,7 +278,8 @@ func (r *Recorder) begin() {
 		r.failed(err)
 		return
 	}
-	r.writer, r.last, r.interval, r.dropped = w, first, 0, r.reader.Dropped()
+	r.expectAudio(w, now)
+	r.writer, r.begun, r.last, r.interval, r.dropped = w, first.au.PTS, first, 0, r.reader.Dropped()
 	r.sps, r.pps = parameterSets(first.au)
 	r.enter(Recording, nil)
 	pictures := r.ring.pictures[1:]
@@ -336,6 +323,7 @@ func (r *Recorder) write(pic picture) {
 		r.interval = step
 	}
 	r.last = pic
+	r.writeAudio(pic.au.PTS)
 	err := r.writer.Write(pic.au)
 	if err == nil {
 		r.retryAt = time.Time{}
@@ -379,23 +367,35 @@ func (r *Recorder) cut(next time.Duration) bool {
 }
 
 // finish makes the last pictures durable, and lets the rest, that takes a
-// while on a slow card, be done beside the next recording.
+// while on a slow card, be done beside the next recording. If that follows at
+// once, with the picture at next, the sound that is on its way is waited for.
 func (r *Recorder) finish(next time.Duration) error {
+	r.finishLate()
 	if r.writer == nil {
 		return nil
 	}
+	r.writeAudio(cmp.Or(next, r.last.au.PTS+r.interval))
 	w := r.writer
 	r.writer = nil
 	if err := w.End(next); err != nil {
 		w.Abandon()
 		return err
 	}
+	if next != 0 && w.HasAudio() && !r.audioPassed(next) {
+		r.late = w
+	} else {
+		r.finishBeside(w)
+	}
+	return nil
+}
+
+// finishBeside finishes a recording beside the next one.
+func (r *Recorder) finishBeside(w *archive.Writer) {
 	if err := r.settle(); err != nil {
 		r.p.Log.Error("a recording could not be finished; it will be", "camera", r.p.Camera, "err", err)
 	}
 	r.settling = make(chan error, 1)
 	go func(done chan<- error) { done <- w.Finish() }(r.settling)
-	return nil
 }
 
 // settle waits until the recording before is finished.
@@ -410,6 +410,7 @@ func (r *Recorder) settle() error {
 
 // failed says why there is no recording, and when to try again.
 func (r *Recorder) failed(err error) {
+	r.finishLate()
 	if errors.Is(err, archive.ErrFull) {
 		r.retryAt = time.Now().Add(lookForRoom)
 		r.enter(Full, err)
