@@ -7,15 +7,20 @@ const $ = (id) => document.getElementById(id);
 /** What is shown, so that only a change draws it again: stills stay. */
 let shown = '';
 
+/** Where the facts of what is being recorded stand, by sequence. */
+const growing = new Map();
+
 /**
  * @typedef {object} Recording as the agent has it
  * @property {string} id
+ * @property {number} sequence
  * @property {string} camera
  * @property {{wall: string}} start
  * @property {boolean} wall_trusted
  * @property {number} duration_seconds
  * @property {number} size bytes
  * @property {{to: string}|undefined} offloaded
+ * @property {object|undefined} audio
  * @property {boolean} running
  * @property {boolean} repaired
  */
@@ -73,8 +78,12 @@ function showList({ recordings, archive }) {
     ? `${recordings.length === 1 ? '1 recording' : `${recordings.length} recordings`}, ${bytes(archive.bytes)}; ${bytes(archive.free)} of the disk are free`
     : 'There is no recording yet.';
   const now = JSON.stringify(recordings.map((r) => [r.id || r.sequence, r.offloaded, r.running]));
-  if (now === shown) return;
+  if (now === shown) {
+    for (const r of recordings) if (r.running) growing.get(r.sequence).textContent = facts(r);
+    return;
+  }
   shown = now;
+  growing.clear();
   const days = Map.groupBy(recordings, (r) => new Date(r.start.wall).toLocaleDateString(undefined, { dateStyle: 'full' }));
   $('days').replaceChildren(...[...days].map(([day, list]) => {
     const section = part('day');
@@ -86,17 +95,12 @@ function showList({ recordings, archive }) {
 
 /** @param {Recording} r */
 function item(r) {
-  const { root, play, still, when, facts, download, delete: remove } = part('recording');
+  const { root, play, still, when, facts: line, download, delete: remove } = part('recording');
   const time = new Date(r.start.wall).toLocaleTimeString();
   when.textContent = `${r.camera} ${r.wall_trusted ? '' : '≈ '}${time}`;
-  facts.textContent = [
-    length(r.duration_seconds),
-    bytes(r.size),
-    r.running && 'being recorded',
-    r.repaired && 'cut off, repaired',
-    r.offloaded && `also at ${r.offloaded.to}`,
-  ].filter(Boolean).join(' · ');
+  line.textContent = facts(r);
   if (r.running) {
+    growing.set(r.sequence, line);
     play.disabled = true;
     download.parentElement.hidden = true;
     return root;
@@ -118,6 +122,18 @@ function item(r) {
     }
   };
   return root;
+}
+
+/** @param {Recording} r */
+function facts(r) {
+  return [
+    length(r.duration_seconds),
+    bytes(r.size),
+    r.audio && 'with sound',
+    r.running && 'being recorded',
+    r.repaired && 'cut off, repaired',
+    r.offloaded && `also at ${r.offloaded.to}`,
+  ].filter(Boolean).join(' · ');
 }
 
 /** Fetches a still only when it is scrolled to. */
