@@ -7,6 +7,9 @@ const $ = (id) => document.getElementById(id);
 /** What is shown, so that only a change draws it again: stills stay. */
 let shown = '';
 
+/** @type {Map<string, Element>} where the facts of those being recorded are shown */
+const growing = new Map();
+
 /**
  * @typedef {object} Recording as the agent has it
  * @property {string} id
@@ -72,9 +75,13 @@ function showList({ recordings, archive }) {
   $('summary').textContent = recordings.length
     ? `${recordings.length === 1 ? '1 recording' : `${recordings.length} recordings`}, ${bytes(archive.bytes)}; ${bytes(archive.free)} of the disk are free`
     : 'There is no recording yet.';
-  const now = JSON.stringify(recordings.map((r) => [r.id || r.sequence, r.offloaded, r.running]));
-  if (now === shown) return;
+  const now = JSON.stringify(recordings.map((r) => [key(r), r.offloaded, r.running]));
+  if (now === shown) {
+    for (const r of recordings.filter((r) => r.running)) growing.get(key(r)).textContent = factsOf(r);
+    return;
+  }
   shown = now;
+  growing.clear();
   const days = Map.groupBy(recordings, (r) => new Date(r.start.wall).toLocaleDateString(undefined, { dateStyle: 'full' }));
   $('days').replaceChildren(...[...days].map(([day, list]) => {
     const section = part('day');
@@ -85,18 +92,25 @@ function showList({ recordings, archive }) {
 }
 
 /** @param {Recording} r */
+const key = (r) => r.id || r.sequence;
+
+/** @param {Recording} r */
+const factsOf = (r) => [
+  length(r.duration_seconds),
+  bytes(r.size),
+  r.running && 'being recorded',
+  r.repaired && 'cut off, repaired',
+  r.offloaded && `also at ${r.offloaded.to}`,
+].filter(Boolean).join(' · ');
+
+/** @param {Recording} r */
 function item(r) {
   const { root, play, still, when, facts, download, delete: remove } = part('recording');
   const time = new Date(r.start.wall).toLocaleTimeString();
   when.textContent = `${r.camera} ${r.wall_trusted ? '' : '≈ '}${time}`;
-  facts.textContent = [
-    length(r.duration_seconds),
-    bytes(r.size),
-    r.running && 'being recorded',
-    r.repaired && 'cut off, repaired',
-    r.offloaded && `also at ${r.offloaded.to}`,
-  ].filter(Boolean).join(' · ');
+  facts.textContent = factsOf(r);
   if (r.running) {
+    growing.set(key(r), facts);
     play.disabled = true;
     download.parentElement.hidden = true;
     return root;
