@@ -46,7 +46,7 @@ agent = "cam"
 	const recorder = "document.querySelector('#recorders button')"
 	b.waitFor("a recorder", recorder+"?.textContent === 'Record test'", 20*time.Second)
 	eval[any](b, recorder+".click()")
-	b.waitFor("some seconds are recorded", recorded, 20*time.Second)
+	b.waitFor("2 s of recording", `Number(/0:(\d\d) .*being recorded/.exec(document.body.innerText)?.[1]) >= 2`, 30*time.Second)
 	eval[any](b, recorder+".click()")
 	b.waitText("1 of 1 waits", 20*time.Second)
 	b.waitText("is lenscast receive running there?", 20*time.Second)

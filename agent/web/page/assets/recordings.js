@@ -103,6 +103,7 @@ function showList({ recordings, archive }, queue) {
   for (const r of recordings) factsOf.get(key(r)).textContent = facts(r, fates.get(key(r)));
 }
 
+/** @param {Recording} r */
 const key = (r) => r.id || r.sequence;
 
 /**
