@@ -185,7 +185,7 @@ func FuzzOffer(f *testing.F) {
 			t.Fatal(err)
 		}
 		defer s.release("cam", "")
-		params.offer, params.cancel = o, func(error) {}
+		params.offer, params.end = o, func(error) {}
 		sess, err := newSession(t.Context(), params)
 		if err != nil {
 			return

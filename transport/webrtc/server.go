@@ -164,10 +164,10 @@ func (s *Server) open(ctx context.Context, camera string, feed Feed, o *offer) (
 		return nil, err
 	}
 	params.offer = o
-	running, params.cancel = context.WithCancelCause(running)
+	running, params.end = context.WithCancelCause(running)
 	sess, err := newSession(ctx, params)
 	if err != nil {
-		params.cancel(err)
+		params.end(err)
 		s.release(camera, "")
 		return nil, err
 	}
@@ -176,7 +176,7 @@ func (s *Server) open(ctx context.Context, camera string, feed Feed, o *offer) (
 	s.mu.Unlock()
 	go func() {
 		sess.run(running, feed.Open)
-		params.cancel(nil)
+		params.end(nil)
 		s.release(camera, sess.secret)
 	}()
 	return sess, nil

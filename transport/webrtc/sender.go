@@ -1,0 +1,285 @@
+package webrtc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/pion/rtcp"
+	"github.com/pion/webrtc/v4"
+
+	"github.com/lenscast/lenscast/capture/h264"
+	"github.com/lenscast/lenscast/transport/packet"
+)
+
+const (
+	// connectTimeout is what ICE and DTLS may take together.
+	connectTimeout = 15 * time.Second
+
+	// reportInterval is the time between sender reports, and between header
+	// extensions and clock messages. Receivers interpolate.
+	reportInterval = time.Second
+
+	// silence is how long a camera may send nothing before its receivers are
+	// said to wait.
+	silence = 3 * time.Second
+)
+
+// Why sending ends by itself.
+var (
+	errLeft           = errors.New("the other end closed the connection")
+	errLost           = errors.New("the other end does not answer any more")
+	errNeverConnected = errors.New("the other end never connected")
+	errCameraClosed   = errors.New("the camera was removed")
+)
+
+// sender sends a camera's pictures over one peer connection, and hears what
+// the other end reports. A WHEP session and a WHIP push each have one; how the
+// two ends found each other is their business.
+type sender struct {
+	pc      *webrtc.PeerConnection
+	rtp     *webrtc.RTPSender
+	route   *route
+	out     *outgoing
+	packets *packet.Packetizer
+	back    feedback
+	clock   clockChannel
+
+	end       context.CancelCauseFunc // of the context that play gets; only the first cause counts
+	iceUp, up event
+
+	reader      atomic.Pointer[Reader]
+	pair        atomic.Pointer[webrtc.ICECandidatePair]
+	interrupted atomic.Bool
+	lastPicture atomic.Int64  // Unix ms of the last one sent, 0 before
+	bitrate     atomic.Uint64 // bit/s
+	dropped     atomic.Uint64 // pictures dropped here, because TCP was full
+}
+
+// senderParams is what a sender needs, all of it.
+type senderParams struct {
+	route         *route
+	packets       *packet.Packetizer
+	pacing        *packet.Clock
+	configuration webrtc.Configuration
+	media         *webrtc.MediaEngine
+	settings      webrtc.SettingEngine
+	end           context.CancelCauseFunc // of the context that play gets
+}
+
+// newSender makes a peer connection that sends one video.
+func newSender(p senderParams) (*sender, error) {
+	s := &sender{
+		route: p.route, out: newOutgoing(p.route, p.pacing), packets: p.packets, end: p.end,
+		iceUp: event{c: make(chan struct{})}, up: event{c: make(chan struct{})},
+	}
+	var err error
+	if s.pc, err = newAPI(p.media, p.settings).NewPeerConnection(p.configuration); err != nil {
+		return nil, fmt.Errorf("make peer connection: %w", err)
+	}
+	transceiver, err := s.pc.AddTransceiverFromTrack(s.out, webrtc.RTPTransceiverInit{
+		Direction: webrtc.RTPTransceiverDirectionSendonly,
+	})
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("add video: %w", err), s.pc.GracefulClose())
+	}
+	s.rtp = transceiver.Sender()
+	s.pc.OnDataChannel(s.clock.attach)
+	s.pc.OnICEConnectionStateChange(s.onICEState)
+	s.pc.OnConnectionStateChange(s.onState)
+	s.rtp.Transport().ICETransport().OnSelectedCandidatePairChange(func(p *webrtc.ICECandidatePair) { s.pair.Store(p) })
+	return s, nil
+}
+
+func (s *sender) onICEState(state webrtc.ICEConnectionState) {
+	s.interrupted.Store(state == webrtc.ICEConnectionStateDisconnected)
+	if state == webrtc.ICEConnectionStateConnected {
+		s.iceUp.set()
+	}
+}
+
+func (s *sender) onState(state webrtc.PeerConnectionState) {
+	switch state {
+	case webrtc.PeerConnectionStateConnected:
+		s.up.set()
+	case webrtc.PeerConnectionStateFailed:
+		if s.up.isSet() {
+			s.end(errLost)
+		} else {
+			s.end(errNeverConnected)
+		}
+	case webrtc.PeerConnectionStateClosed:
+		s.end(errLeft)
+	}
+}
+
+// event is something that happens once.
+type event struct {
+	once sync.Once
+	c    chan struct{} // closed when it has happened
+}
+
+func (e *event) set() { e.once.Do(func() { close(e.c) }) }
+
+func (e *event) isSet() bool {
+	select {
+	case <-e.c:
+		return true
+	default:
+		return false
+	}
+}
+
+// run sends until ctx ends and returns its cause, or why it ended by itself.
+// It calls connected before the first picture. The peer connection is closed
+// when it returns, and the other end was told so.
+func (s *sender) run(ctx context.Context, open func() Reader, connected func(), log *slog.Logger) error {
+	err := s.play(ctx, open, connected)
+	if cause := context.Cause(ctx); cause != nil {
+		err = cause
+	}
+	// The other end hears of it by a DTLS alert. GracefulClose waits for all
+	// of pion's goroutines.
+	if closeErr := s.pc.GracefulClose(); closeErr != nil {
+		log.Debug("close peer connection", "error", closeErr)
+	}
+	return err
+}
+
+func (s *sender) play(ctx context.Context, open func() Reader, connected func()) error {
+	timeout := time.NewTimer(connectTimeout)
+	defer timeout.Stop()
+	if err := await(ctx, s.iceUp.c, timeout.C); err != nil {
+		return err
+	}
+	// While DTLS shakes hands the camera may already make the IDR.
+	reader := open()
+	defer reader.Close()
+	s.reader.Store(&reader)
+	for _, c := range []chan struct{}{s.up.c, s.out.bound} {
+		if err := await(ctx, c, timeout.C); err != nil {
+			return err
+		}
+	}
+	connected()
+
+	feedbackDone := make(chan struct{})
+	go func() {
+		defer close(feedbackDone)
+		s.readFeedback(reader)
+	}()
+	err := s.sendPictures(ctx, reader)
+	_ = s.rtp.Stop() // ends readFeedback
+	<-feedbackDone
+	return err
+}
+
+func await(ctx context.Context, c <-chan struct{}, timeout <-chan time.Time) error {
+	select {
+	case <-c:
+		return nil
+	case <-timeout:
+		return errNeverConnected
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// sendPictures sends until the reader, the connection or ctx ends.
+func (s *sender) sendPictures(ctx context.Context, reader Reader) error {
+	playout := &playout{reader: reader}
+	var congestion congestion
+	var reports reports
+	for {
+		au, show, err := playout.next(ctx)
+		if err != nil {
+			return fmt.Errorf("%w: %w", errCameraClosed, err)
+		}
+		now := time.Now()
+		admitted, ask := congestion.admit(au.Key, now)
+		if ask {
+			reader.RequestKeyframe()
+		}
+		if !admitted {
+			s.dropped.Add(1)
+			continue
+		}
+		report := playout.live && reports.due(now, au)
+		timestamp := s.out.timestamp(show)
+		if err := s.out.send(ctx, s.packets.Picture(au), timestamp, report || au.Key); err != nil {
+			return err
+		}
+		s.lastPicture.Store(now.UnixMilli())
+		if report {
+			// An error is a lost packet, like those of media.
+			_ = s.pc.WriteRTCP([]rtcp.Packet{s.out.senderReport(timestamp, au.Captured)})
+			s.bitrate.Store(reports.made(now, au, s.out.octets.Load()))
+		}
+		if playout.live {
+			s.clock.sync(timestamp, au.Captured, report)
+		}
+		if s.route.congested.Swap(false) {
+			// Part of a picture is lost on TCP, where nothing is asked
+			// for again.
+			congestion.hit(now)
+		}
+	}
+}
+
+// reports decides when the other end is told again which capture time belongs
+// to which RTP timestamp: every second, and when one has jumped against the
+// other.
+type reports struct {
+	last     time.Time     // of the last report, zero before the first
+	captured time.Time     // of its picture
+	pts      time.Duration // of its picture
+	octets   uint64        // sent until then
+}
+
+// mappingJump is more than the jitter of a capture clock.
+const mappingJump = 100 * time.Millisecond
+
+func (r *reports) due(now time.Time, au *h264.AccessUnit) bool {
+	if now.Sub(r.last) >= reportInterval {
+		return true
+	}
+	drift := au.Captured.Round(0).Sub(r.captured.Round(0)) - (au.PTS - r.pts)
+	return drift.Abs() > mappingJump
+}
+
+// made notes a report, and returns the bitrate since the one before.
+func (r *reports) made(now time.Time, au *h264.AccessUnit, octets uint64) uint64 {
+	var bitrate uint64
+	if !r.last.IsZero() {
+		bitrate = uint64(float64(octets-r.octets) * 8 / now.Sub(r.last).Seconds())
+	}
+	*r = reports{now, au.Captured, au.PTS, octets}
+	return bitrate
+}
+
+// readFeedback reads RTCP until the sender is stopped.
+func (s *sender) readFeedback(reader Reader) {
+	buf := make([]byte, 1500)
+	for {
+		n, _, err := s.rtp.Read(buf)
+		if err != nil {
+			return
+		}
+		s.back.handle(buf[:n], s.out, reader.RequestKeyframe)
+	}
+}
+
+// droppedPictures counts those dropped here and in the reader, if that tells.
+func (s *sender) droppedPictures() uint64 {
+	n := s.dropped.Load()
+	if r := s.reader.Load(); r != nil {
+		if counter, ok := (*r).(interface{ Dropped() uint64 }); ok {
+			n += counter.Dropped()
+		}
+	}
+	return n
+}
