@@ -71,6 +71,7 @@ type Archive struct {
 
 	changed chan struct{} // holds a token when Run has something to do
 	cleanup sync.Mutex    // held while recordings are chosen and deleted
+	saving  sync.Mutex    // held while the state is saved: two cameras may finish at once
 
 	mu        sync.Mutex
 	retention Retention
@@ -230,17 +231,11 @@ func (a *Archive) path(id, suffix string) string { return filepath.Join(a.dir, i
 // publish gives a recording whose file is complete, synced and closed its
 // name, and lists it.
 func (a *Archive) publish(part string, i Info) error {
-	a.mu.Lock()
-	st, err := json.Marshal(a.state)
-	a.mu.Unlock()
-	if err != nil {
-		return err
-	}
 	final := a.path(i.ID, mediaSuffix)
 	if err := durable.MkdirAll(a.fs, filepath.Dir(final)); err != nil {
 		return err
 	}
-	if err := durable.Save(a.fs, filepath.Join(a.dir, stateFile), st); err != nil {
+	if err := a.saveState(); err != nil {
 		return err
 	}
 	if err := a.saveInfo(a.path(i.ID, infoSuffix), i); err != nil {
@@ -251,6 +246,19 @@ func (a *Archive) publish(part string, i Info) error {
 	}
 	a.enlist(i)
 	return nil
+}
+
+// saveState makes what must not be forgotten durable.
+func (a *Archive) saveState() error {
+	a.saving.Lock()
+	defer a.saving.Unlock()
+	a.mu.Lock()
+	b, err := json.Marshal(a.state)
+	a.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	return durable.Save(a.fs, filepath.Join(a.dir, stateFile), b)
 }
 
 // enlist lists a recording that was published.

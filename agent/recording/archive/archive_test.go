@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -305,5 +306,41 @@ func TestLostStateIsMadeAnew(t *testing.T) {
 	list := a.List()
 	if len(list) != 2 || list[1].Sequence != 2 || list[1].ID <= list[0].ID {
 		t.Errorf("%+v", list)
+	}
+}
+
+// TestTwoCamerasFinishAtOnce finishes recordings beside each other, over and
+// over. All must be finished, none repaired.
+func TestTwoCamerasFinishAtOnce(t *testing.T) {
+	dir := t.TempDir()
+	a, err := archive.Open(archive.Params{Dir: dir, Clock: newClock(), Log: quiet})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const cameras, times = 4, 20
+	var errs [cameras]error
+	var running sync.WaitGroup
+	for n := range cameras {
+		running.Go(func() {
+			for range times {
+				src := recordingtest.Synthetic(30, 2, 50)
+				w, err := a.Create(fmt.Sprint("camera", n), src.Next(), 0, time.Second)
+				if err == nil {
+					err = finish(w)
+				}
+				errs[n] = errors.Join(errs[n], err)
+			}
+		})
+	}
+	running.Wait()
+	if err := errors.Join(errs[:]...); err != nil {
+		t.Fatal(err)
+	}
+	again, err := archive.Open(archive.Params{Dir: dir, Clock: newClock(), Log: quiet})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := len(again.List()); n != cameras*times {
+		t.Errorf("%d recordings of %d", n, cameras*times)
 	}
 }
