@@ -63,7 +63,8 @@ type Params struct {
 	// goes: half of it collects in memory while the other half is being
 	// written. Default 2 s. More of it means fewer writes.
 	MaxLoss time.Duration
-	// Manual waits for Start. Otherwise all is recorded.
+	// Manual waits for Start. What was started goes on until Stop, also
+	// after a power cut. Otherwise all is recorded.
 	Manual bool
 	// Audio says that the sound is recorded, too, if there is any.
 	Audio bool
@@ -124,64 +125,8 @@ func New(p Params) *Recorder {
 		ring:    preRoll{length: p.PreRoll, limit: p.PreRollSize},
 		backoff: retry.New(retry.Policy{Floor: time.Second, Cap: time.Minute}),
 	}
-	r.status = Status{State: Standby, Since: time.Now(), Wanted: !p.Manual}
+	r.status = Status{State: Standby, Since: time.Now(), Wanted: !p.Manual || p.Archive.Wanted(p.Camera)}
 	return r
-}
-
-// Start begins a recording, if there is none, with what the pre-roll holds.
-func (r *Recorder) Start() { r.want(true) }
-
-// Stop ends the recording, if there is one.
-func (r *Recorder) Stop() { r.want(false) }
-
-func (r *Recorder) want(on bool) {
-	r.mu.Lock()
-	r.status.Wanted = on
-	r.mu.Unlock()
-	r.nudge()
-}
-
-// nudge makes Run look around.
-func (r *Recorder) nudge() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.poke != nil {
-		r.poke()
-	}
-}
-
-// Status returns what the recorder does now.
-func (r *Recorder) Status() Status {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.status
-}
-
-func (r *Recorder) wanted() bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.status.Wanted
-}
-
-// enter changes the state. Changes for the worse and back are logged.
-func (r *Recorder) enter(s State, why error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	reason := ""
-	if why != nil {
-		reason = why.Error()
-	}
-	if r.status.State == s {
-		r.status.Reason = reason
-		return
-	}
-	log := r.p.Log.With("camera", r.p.Camera, "state", s)
-	if why != nil {
-		log.Error("recording stopped; it goes on by itself", "err", why)
-	} else if r.status.State == Full || r.status.State == Failed {
-		log.Info("recording goes on")
-	}
-	r.status.State, r.status.Reason, r.status.Since = s, reason, time.Now()
 }
 
 // Run records until ctx or the stream ends. It returns an error only when the recording
@@ -238,6 +183,7 @@ func (r *Recorder) lookAround() {
 	case r.writer == nil:
 		r.begin()
 	}
+	r.remember()
 }
 
 // take takes the next picture.

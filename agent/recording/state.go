@@ -37,3 +37,70 @@ type Status struct {
 	// PreRoll is how much Start would have in front now.
 	PreRoll archive.Seconds `json:"preroll_seconds"`
 }
+
+// Start begins a recording, if there is none, with what the pre-roll holds.
+func (r *Recorder) Start() { r.want(true) }
+
+// Stop ends the recording, if there is one.
+func (r *Recorder) Stop() { r.want(false) }
+
+func (r *Recorder) want(on bool) {
+	r.mu.Lock()
+	r.status.Wanted = on
+	r.mu.Unlock()
+	r.nudge()
+}
+
+// nudge makes Run look around.
+func (r *Recorder) nudge() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.poke != nil {
+		r.poke()
+	}
+}
+
+// Status returns what the recorder does now.
+func (r *Recorder) Status() Status {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.status
+}
+
+func (r *Recorder) wanted() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.status.Wanted
+}
+
+// enter changes the state. Changes for the worse and back are logged.
+func (r *Recorder) enter(s State, why error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	reason := ""
+	if why != nil {
+		reason = why.Error()
+	}
+	if r.status.State == s {
+		r.status.Reason = reason
+		return
+	}
+	log := r.p.Log.With("camera", r.p.Camera, "state", s)
+	if why != nil {
+		log.Error("recording stopped; it goes on by itself", "err", why)
+	} else if r.status.State == Full || r.status.State == Failed {
+		log.Info("recording goes on")
+	}
+	r.status.State, r.status.Reason, r.status.Since = s, reason, time.Now()
+}
+
+// remember notes what somebody wants where a power cut leaves it.
+func (r *Recorder) remember() {
+	wanted := r.wanted()
+	if !r.p.Manual || wanted == r.p.Archive.Wanted(r.p.Camera) {
+		return
+	}
+	if err := r.p.Archive.SetWanted(r.p.Camera, wanted); err != nil {
+		r.p.Log.Warn("after a power cut it will not be known whether to record", "camera", r.p.Camera, "err", err)
+	}
+}
