@@ -30,6 +30,9 @@ func (s *supervisor) report() *status.Report {
 		Pushes:   []status.Push{},
 		Problems: append([]string{}, s.problems...),
 	}
+	if s.diskMissing != "" {
+		r.Problems = append(r.Problems, s.diskMissing)
+	}
 	viewers := make(map[string]int)
 	if s.rtc != nil {
 		for _, v := range s.rtc.server.Sessions() {

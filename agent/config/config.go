@@ -84,6 +84,7 @@ type Log struct {
 // stays there. Without Dir nothing is recorded.
 type Recording struct {
 	Dir         string        `toml:"dir"`
+	Mount       string        `toml:"require_mount"` // the folder that a disk must be mounted at, empty: none
 	Mode        RecordingMode `toml:"mode"`          // always or manual
 	Audio       bool          `toml:"audio"`         // record the sound, too, where a camera sends AAC
 	Name        string        `toml:"name"`          // template of the files' names, see configs/reference.toml

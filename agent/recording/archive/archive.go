@@ -55,6 +55,9 @@ type Params struct {
 	FS        durable.FS // nil for that of the operating system
 	Clock     Clock
 	Log       *slog.Logger
+	// Ready, when set, tells why no recording can be begun now, if so. It is
+	// asked before anything is written for one.
+	Ready func() error
 	// Finished, when set, is called after a recording was finished or
 	// repaired. It must not block for long.
 	Finished func(Info)
@@ -67,6 +70,7 @@ type Archive struct {
 	fs            durable.FS
 	clock         Clock
 	log           *slog.Logger
+	ready         func() error
 	onFinished    func(Info)
 
 	changed chan struct{} // holds a token when Run has something to do
@@ -89,10 +93,13 @@ type Archive struct {
 func Open(p Params) (*Archive, error) {
 	a := &Archive{
 		dir: filepath.Clean(p.Dir), template: p.Name, retention: p.Retention,
-		fs: p.FS, clock: p.Clock, log: p.Log, onFinished: p.Finished,
+		fs: p.FS, clock: p.Clock, log: p.Log, ready: p.Ready, onFinished: p.Finished,
 		changed: make(chan struct{}, 1),
 		state:   state{Newest: map[string]named{}},
 		running: map[uint64]Info{}, taken: map[string]bool{}, reading: map[string]int{},
+	}
+	if a.ready == nil {
+		a.ready = func() error { return nil }
 	}
 	if a.template == "" {
 		a.template = DefaultName

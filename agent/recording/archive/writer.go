@@ -65,6 +65,9 @@ func (a *Archive) Create(camera string, au *h264.AccessUnit, ago, part time.Dura
 	if err := checkCamera(camera); err != nil {
 		return nil, fmt.Errorf("create recording of %q: %w", camera, err)
 	}
+	if err := a.ready(); err != nil {
+		return nil, fmt.Errorf("create recording: %w", err)
+	}
 	sps, pps := au.ParameterSets()
 	if !au.Key || len(sps) == 0 || len(pps) == 0 {
 		return nil, errors.New("create recording: it does not begin with an IDR and its parameter sets")
