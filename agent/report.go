@@ -55,6 +55,9 @@ func (s *supervisor) report() *status.Report {
 		}
 		for _, p := range running.pushes {
 			ps := pushStatus(p.push.Status())
+			if p.ice != nil {
+				ps.ICE = iceStatus(p.ice())
+			}
 			r.Pushes = append(r.Pushes, ps)
 			if ps.Reason != "" {
 				r.Problems = append(r.Problems, fmt.Sprintf("camera %q: %s", ps.Camera, ps.Reason))
@@ -137,6 +140,17 @@ func pushStatus(p push.Status) status.Push {
 		LastPicture:     status.Time{Time: p.LastPicture},
 		RTT:             p.Feedback.RTT.Seconds(),
 		Loss:            p.Feedback.Loss,
+	}
+}
+
+func iceStatus(ice webrtc.ICEStatus) *status.ICE {
+	return &status.ICE{
+		State:            ice.State,
+		Local:            ice.Local,
+		Remote:           ice.Remote,
+		LocalCandidates:  append([]string{}, ice.LocalCandidates...),
+		RemoteCandidates: append([]string{}, ice.RemoteCandidates...),
+		Restarts:         ice.Restarts,
 	}
 }
 

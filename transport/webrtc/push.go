@@ -87,9 +87,9 @@ func NewPusher(p PusherParams) (*Pusher, error) {
 		configuration: webrtc.Configuration{
 			Certificates: certificates, BundlePolicy: webrtc.BundlePolicyMaxBundle, ICETransportPolicy: p.policy,
 		},
-		client:        whip.NewClient(p.Endpoint),
-		packets:       packet.NewPacketizer(maxPayload),
-		last:          ICEStatus{State: webrtc.ICEConnectionStateNew.String()},
+		client:  whip.NewClient(p.Endpoint),
+		packets: packet.NewPacketizer(maxPayload),
+		last:    ICEStatus{State: webrtc.ICEConnectionStateNew.String()},
 	}, nil
 }
 

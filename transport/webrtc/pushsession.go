@@ -24,6 +24,12 @@ const (
 	pushFailed       = 15 * time.Second // after that; sessions do not wait for it
 	pushKeepalive    = 400 * time.Millisecond
 
+	// How long better candidates are waited for before a pair with a relay,
+	// or with an address that only the other end knows, is taken. pion's 1
+	// and 2 s are most of what it takes to connect.
+	relayWait     = 500 * time.Millisecond
+	reflexiveWait = 200 * time.Millisecond
+
 	// firstGather is how long the offer waits for candidates. Those of this
 	// machine come at once; the rest is trickled.
 	firstGather = 100 * time.Millisecond
@@ -126,6 +132,9 @@ func (p *Pusher) newSender(own *ports, formats []codec, end context.CancelCauseF
 	route := &route{ports: own}
 	settings := newSettings(route, p.log)
 	settings.SetICETimeouts(pushDisconnected, pushFailed, pushKeepalive)
+	settings.SetSrflxAcceptanceMinWait(reflexiveWait)
+	settings.SetPrflxAcceptanceMinWait(reflexiveWait)
+	settings.SetRelayAcceptanceMinWait(relayWait)
 	// Looked up each time: a restart is for other addresses.
 	settings.SetIPFilter(func(ip net.IP) bool { return contains(own.addresses(), ip) })
 	configuration := p.configuration

@@ -56,12 +56,16 @@ func (e Endpoint) WithToken(token string) (Endpoint, error) {
 	return e, nil
 }
 
-// longSegment is how many characters a part of a path may have to be shown:
-// services that put the key of a stream into the path use 32 and more.
-const longSegment = 24
+// longSegment is how many characters a part of a path may have to be shown
+// whole: services that put the key of a stream into the path use 32 and more.
+// Of those the first shownOfKey are shown, to tell them apart.
+const (
+	longSegment = 24
+	shownOfKey  = 4
+)
 
-// String returns the URL without its options and without what looks like a key
-// in its path.
+// String returns the URL without its options, and without most of what looks
+// like a key in its path.
 func (e Endpoint) String() string {
 	if e.url == nil {
 		return ""
@@ -69,7 +73,7 @@ func (e Endpoint) String() string {
 	segments := strings.Split(e.url.EscapedPath(), "/")
 	for i, s := range segments {
 		if len(s) > longSegment {
-			segments[i] = "..."
+			segments[i] = s[:shownOfKey] + "..."
 		}
 	}
 	return e.url.Scheme + "://" + e.url.Host + strings.Join(segments, "/")
@@ -77,9 +81,6 @@ func (e Endpoint) String() string {
 
 // GoString is String, for %#v.
 func (e Endpoint) GoString() string { return e.String() }
-
-// Same tells whether two endpoints are one, token apart.
-func (e Endpoint) Same(other Endpoint) bool { return e.url.String() == other.url.String() }
 
 // mayCarryToken tells whether the token goes along from one URL to another,
 // that a redirect or a Location names:
