@@ -30,6 +30,13 @@ type Pusher interface {
 	Stats() packet.Stats
 }
 
+// Interruptible is a Pusher that mends a connection without ending Run.
+type Interruptible interface {
+	// Interrupted returns why nothing gets through at the moment, nil when it
+	// does.
+	Interrupted() error
+}
+
 // Refusal is an error of a server that was reached and said no. It is tried
 // again all the same, for whoever can change its mind may do so, but not as
 // often as one that does not answer.
@@ -98,6 +105,11 @@ func (p *Push) Status() Status {
 	defer p.mu.Unlock()
 	st := p.status
 	st.Stats = stats
+	if i, ok := p.p.Pusher.(Interruptible); ok && (st.State == Sending || st.State == NoPicture) {
+		if why := i.Interrupted(); why != nil {
+			st.State, st.Reason = Interrupted, why.Error()
+		}
+	}
 	return st
 }
 

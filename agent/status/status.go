@@ -87,7 +87,7 @@ type Viewer struct {
 type Push struct {
 	Camera          string  `json:"camera"`
 	Destination     string  `json:"destination"` // without options
-	State           string  `json:"state"`       // connecting, listening, sending, no picture, waiting
+	State           string  `json:"state"`       // connecting, listening, sending, no picture, interrupted, waiting
 	Since           Time    `json:"since"`       // when the state began
 	Reason          string  `json:"reason"`      // why it does not work, empty when it does
 	Failures        uint64  `json:"failures"`    // attempts and connections

@@ -141,6 +141,20 @@ func (p *Pusher) ICE() ICEStatus {
 	return p.session.iceStatus(p.last.Restarts)
 }
 
+// Interrupted returns why nothing gets through at the moment, nil when it does
+// or never did in this session.
+func (p *Pusher) Interrupted() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if s := p.session; s != nil && s.up.isSet() && !closed(s.link.isUp()) {
+		if why := s.why.Load(); why != nil {
+			return *why
+		}
+		return errLost
+	}
+	return nil
+}
+
 func (p *Pusher) begin(s *pushSession) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

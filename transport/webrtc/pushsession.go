@@ -71,6 +71,7 @@ type pushSession struct {
 
 	candidates atomic.Pointer[triedCandidates]
 	restarts   atomic.Uint64
+	why        atomic.Pointer[error] // of the last restart
 }
 
 // triedCandidates are in short form, for people.
@@ -311,6 +312,7 @@ func (s *pushSession) restart(ctx context.Context, why error) error {
 	}
 	s.pusher.log.Info("push restarts ICE", "reason", why)
 	s.restarts.Add(1)
+	s.why.Store(&why)
 	s.link.set(false) // what is sent from here on reaches nobody
 	for {
 		err := s.makeOffer(ctx, &webrtc.OfferOptions{ICERestart: true}, s.restartGather())
