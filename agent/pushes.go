@@ -43,7 +43,9 @@ func (s *supervisor) startPushes(ctx context.Context, c *runningCamera, pushes [
 		pusher, err := udp.New(udp.Params{
 			Destination: dest,
 			Name:        c.cfg.Name,
-			Open:        func() udp.Reader { return c.stream.Subscribe(stream.AtOnce, pushQueue) },
+			Open: func() udp.Reader {
+				return c.stream.Subscribe(stream.AtOnce, pushQueue).As(stream.Push, "push to "+dest.String())
+			},
 			Clock:       &s.clock,
 			Log:         s.log.With(logKeyCamera, c.cfg.Name),
 		})
