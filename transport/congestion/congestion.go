@@ -23,7 +23,6 @@
 package congestion
 
 import (
-	"cmp"
 	"math"
 	"time"
 )
@@ -104,7 +103,7 @@ func (c *control) update(e evidence) (reduced bool) {
 	switch before := c.target; {
 	case e.received <= 0:
 	case e.congested:
-		return c.reduce(e, cmp.Or(e.capacity, e.received), max(backOff-drain*e.queue.Seconds(), leastBackOff))
+		return c.reduce(e, max(e.capacity, e.received), max(backOff-drain*e.queue.Seconds(), leastBackOff))
 	case e.now < c.hold:
 	case e.loss > c.tolerated+heavyLoss:
 		// A policer, or a queue too short to be seen.

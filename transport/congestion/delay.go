@@ -132,22 +132,30 @@ func (d *delay) close() {
 
 // judge decides whether there is a queue. elapsed is the time between the last
 // two groups.
+//
+// After a stall of a radio, or of a machine, everything that waited arrives at
+// once: each group was faster than the one before it. A queue that is too long
+// is not like that, so what falls is no reason.
 func (d *delay) judge(elapsed time.Duration) {
 	growth := d.growth()
-	if growth > d.threshold && d.queue > leastQueue && milliseconds(d.queue) > growth/2 {
+	queue := milliseconds(d.queue)
+	grows := growth > d.threshold && d.queue > leastQueue && queue > growth/2
+	falls := queue < d.at(1).queue-milliseconds(elapsed)/4
+	switch {
+	case falls:
+		d.over = 0
+	case grows, d.queue > longQueue:
 		d.over++
-	} else {
+	default:
 		d.over = 0
 	}
 	d.draining = growth < -d.threshold
-	d.congested = d.over >= 2 && !d.draining
 	if d.queue < longQueue/2 {
 		d.answers = 0
 	}
-	if !d.congested && !d.draining && d.queue > longQueue && d.sent-d.answered > patience {
-		d.congested = true
-	}
-	if d.congested && d.queue > longQueue && d.sent-d.answered > patience {
+	answerable := d.sent-d.answered > patience
+	d.congested = d.over >= 2 && !d.draining && (grows || answerable)
+	if d.congested && d.queue > longQueue && answerable {
 		d.answer()
 	}
 	d.adapt(growth, elapsed)

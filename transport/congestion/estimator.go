@@ -45,7 +45,8 @@ type Estimator struct {
 	expected  uint16 // the number after the highest that was reported
 	heard     bool   // feedback has come
 	lastHeard time.Duration
-	unheard   int // bytes sent since
+	unheard   time.Duration // when the first packet was sent since
+	waiting   bool          // there was one
 
 	lost, told float64 // packets of the last moments, the newest counting most
 	rtt        time.Duration
@@ -72,11 +73,15 @@ func (e *Estimator) Sent(number uint16, size int, at time.Time) {
 	now := e.since(at)
 	e.history[number%historyLength] = sentPacket{sent: now, size: int32(size), number: number}
 	e.sent.add(now, size)
-	e.unheard += size
-	if e.heard && now-e.lastHeard > silence+e.rtt && e.unheard > 10*size {
+	switch {
+	case !e.waiting:
+		e.waiting, e.unheard = true, now
+	case e.heard && now-e.unheard > silence+e.rtt:
 		// Either nothing arrives there, or nothing comes back.
-		e.lastHeard, e.unheard = now, 0
-		e.control.reduce(evidence{now: now}, min(e.control.target, e.sent.rate(sentWindow)), leastBackOff)
+		e.unheard = now
+		if rate := e.sent.rate(sentWindow); rate > 0 {
+			e.control.reduce(evidence{now: now}, min(e.control.target, rate), leastBackOff)
+		}
 	}
 }
 
@@ -90,7 +95,7 @@ func (e *Estimator) Feedback(packet []byte, at time.Time) error {
 	}
 	now := e.since(at)
 	e.forgetLoss(now - e.lastHeard)
-	e.lastHeard, e.unheard = now, 0
+	e.lastHeard, e.waiting = now, false
 	if received := e.read(now); !received && !e.heard {
 		return nil
 	}

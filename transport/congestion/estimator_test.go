@@ -137,6 +137,28 @@ func TestEstimatorToleratesJitter(t *testing.T) {
 	}
 }
 
+// A radio that is off for a moment, or a receiver that is busy, is not a queue:
+// what waited arrives at once.
+func TestEstimatorToleratesStalls(t *testing.T) {
+	for _, length := range []time.Duration{50 * time.Millisecond, 150 * time.Millisecond, 300 * time.Millisecond} {
+		for _, fps := range []float64{30, 60} {
+			w := defaultWay(constant(20e6))
+			w.stall = func(t time.Duration) time.Duration {
+				if into := t % (1700 * time.Millisecond); into < length {
+					return length - into
+				}
+				return 0
+			}
+			c := defaultCamera()
+			c.fps = fps
+			samples := run(t, w, c, 60*time.Second)
+			if got := mean(samples); got < 0.8*7.5e6 {
+				t.Errorf("stalls of %v, %v fps: the target is %.2f Mbit/s on the mean", length, fps, got/1e6)
+			}
+		}
+	}
+}
+
 // Others take part of the way, and leave it again.
 func TestEstimatorSharesTheWay(t *testing.T) {
 	w := defaultWay(constant(8e6))

@@ -18,6 +18,7 @@ type way struct {
 	delay    time.Duration                 // one way, without the queue
 	jitter   time.Duration                 // at most
 	loss     float64
+	stall    func(t time.Duration) time.Duration // what arrives then waits for so long
 	reorder  float64                             // share of packets that arrive 20 ms late
 	clock    func(t time.Duration) time.Duration // of the receiver
 	deaf     func(t time.Duration) bool          // feedback is lost
@@ -109,6 +110,9 @@ func run(t *testing.T, w way, c camera, length time.Duration) []sample {
 					at += time.Duration(random.Float64() * float64(w.jitter))
 					if random.Float64() < w.reorder {
 						at += 20 * time.Millisecond
+					}
+					if w.stall != nil {
+						at += w.stall(at)
 					}
 					arrivals = append(arrivals, arrival{at, number})
 				}

@@ -23,6 +23,9 @@ const (
 
 	// https://webrtc.googlesource.com/src/+/refs/heads/main/docs/native-code/rtp-hdrext/playout-delay
 	playoutDelayURI = "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay"
+
+	// draft-holmer-rmcat-transport-wide-cc-extensions-01 section 2
+	transportCCURI = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01"
 )
 
 // errNoH264 is wrapped by the errors that say what an offer lacks.
@@ -208,7 +211,7 @@ func (o *offer) mediaEngine() (*webrtc.MediaEngine, error) {
 		PayloadType: webrtc.PayloadType(o.video.payloadType),
 		RTPCodecCapability: webrtc.RTPCodecCapability{
 			MimeType: webrtc.MimeTypeH264, ClockRate: clockRate, SDPFmtpLine: o.video.fmtp,
-			RTCPFeedback: []webrtc.RTCPFeedback{{Type: "nack"}, {Type: "nack", Parameter: "pli"}, {Type: "ccm", Parameter: "fir"}},
+			RTCPFeedback: []webrtc.RTCPFeedback{{Type: "nack"}, {Type: "nack", Parameter: "pli"}, {Type: "ccm", Parameter: "fir"}, {Type: "transport-cc"}},
 		},
 	}, webrtc.RTPCodecTypeVideo); err != nil {
 		return nil, fmt.Errorf("register H.264: %w", err)
@@ -230,7 +233,7 @@ func (o *offer) mediaEngine() (*webrtc.MediaEngine, error) {
 	}, webrtc.RTPCodecTypeAudio); err != nil {
 		return nil, fmt.Errorf("register Opus: %w", err)
 	}
-	for _, uri := range []string{absCaptureTimeURI, playoutDelayURI} {
+	for _, uri := range []string{absCaptureTimeURI, playoutDelayURI, transportCCURI} {
 		if err := m.RegisterHeaderExtension(webrtc.RTPHeaderExtensionCapability{URI: uri}, webrtc.RTPCodecTypeVideo); err != nil {
 			return nil, fmt.Errorf("register header extension %s: %w", uri, err)
 		}

@@ -192,7 +192,7 @@ func await(ctx context.Context, c <-chan struct{}, timeout <-chan time.Time) err
 // sendPictures sends until the reader, the connection or ctx ends.
 func (s *sender) sendPictures(ctx context.Context, reader Reader) error {
 	playout := &playout{reader: reader}
-	var congestion congestion
+	var pause tcpPause
 	var reports reports
 	for {
 		au, show, err := playout.next(ctx)
@@ -200,7 +200,7 @@ func (s *sender) sendPictures(ctx context.Context, reader Reader) error {
 			return fmt.Errorf("%w: %w", errCameraClosed, err)
 		}
 		now := time.Now()
-		admitted, ask := congestion.admit(au.Key, now)
+		admitted, ask := pause.admit(au.Key, now)
 		if ask {
 			reader.RequestKeyframe()
 		}
@@ -225,7 +225,7 @@ func (s *sender) sendPictures(ctx context.Context, reader Reader) error {
 		if s.route.congested.Swap(false) {
 			// Part of a picture is lost on TCP, where nothing is asked
 			// for again.
-			congestion.hit(now)
+			pause.hit(now)
 		}
 	}
 }
@@ -269,8 +269,22 @@ func (s *sender) readFeedback(reader Reader) {
 		if err != nil {
 			return
 		}
-		s.back.handle(buf[:n], s.out, reader.RequestKeyframe)
+		s.back.handle(buf[:n], s.out, reader)
 	}
+}
+
+// affordable returns what the way to the other end carries in bit/s, 0 while it
+// was never seen to be full.
+func (s *sender) affordable() int { return int(s.out.affordable.Load()) }
+
+// leavesOut tells whether pictures are left out because that is too little.
+func (s *sender) leavesOut() bool {
+	if r := s.reader.Load(); r != nil {
+		if l, ok := (*r).(interface{ Late() bool }); ok {
+			return l.Late()
+		}
+	}
+	return false
 }
 
 // droppedPictures counts those dropped here and in the reader, if that tells.
