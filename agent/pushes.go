@@ -46,8 +46,8 @@ func (s *supervisor) startPushes(ctx context.Context, c *runningCamera, pushes [
 			Open: func() udp.Reader {
 				return c.stream.Subscribe(stream.AtOnce, pushQueue).As(stream.Push, "push to "+dest.String())
 			},
-			Clock:       &s.clock,
-			Log:         s.log.With(logKeyCamera, c.cfg.Name),
+			Clock: &s.clock,
+			Log:   s.log.With(logKeyCamera, c.cfg.Name),
 		})
 		if err != nil {
 			errs = append(errs, err)
