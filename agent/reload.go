@@ -45,8 +45,14 @@ func (s *supervisor) reload(ctx context.Context) {
 	for _, name := range changes.Pushed {
 		note(s.restartPushes(ctx, name, next))
 	}
-	if changes.Recording {
-		note(s.restartRecording(ctx, old, next))
+	if changes.Recording || changes.Offload {
+		note(s.stopOffload(ctx))
+		if changes.Recording {
+			note(s.restartRecording(ctx, old, next))
+		} else if s.archive != nil {
+			s.archive.archive.SetRetention(retention(next))
+		}
+		note(s.restartOffload(ctx, old, next))
 	}
 	if needsNewWebRTC(old, next) {
 		if err := s.restartWebRTC(ctx, old, next); err != nil {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/lenscast/lenscast/agent/camera"
+	"github.com/lenscast/lenscast/agent/offload"
 	"github.com/lenscast/lenscast/agent/push"
 	"github.com/lenscast/lenscast/agent/recording"
 	"github.com/lenscast/lenscast/agent/status"
@@ -62,6 +63,13 @@ func (s *supervisor) report() *status.Report {
 			if ps.Reason != "" {
 				r.Problems = append(r.Problems, fmt.Sprintf("camera %q: %s", ps.Camera, ps.Reason))
 			}
+		}
+	}
+	if s.offload != nil {
+		st := s.offload.queue.Status()
+		r.Offload = offloadStatus(st)
+		if st.Problem != "" {
+			r.Problems = append(r.Problems, st.Problem)
 		}
 	}
 	return r
@@ -141,6 +149,20 @@ func pushStatus(p push.Status) status.Push {
 		RTT:             p.Feedback.RTT.Seconds(),
 		Loss:            p.Feedback.Loss,
 	}
+}
+
+func offloadStatus(st offload.Status) *status.Offload {
+	o := &status.Offload{
+		Server: st.Server, State: string(st.State), Reason: st.Reason,
+		Waiting: st.Waiting, Failed: st.Failed, Bytes: st.Bytes,
+		Recording: st.Recording, Size: st.Size, Sent: st.Sent, Bitrate: st.Rate, Left: st.Left.Seconds(), Limit: st.Limit,
+		AllowedRate: float64(st.Yield.Rate), Yields: st.Yield.Paused, YieldReason: st.Yield.Reason,
+		Recordings: st.Recordings, BytesSent: st.BytesSent, LastSuccess: status.Time{Time: st.LastSuccess},
+	}
+	if st.Size > 0 {
+		o.Percent = 100 * float64(st.Sent) / float64(st.Size)
+	}
+	return o
 }
 
 func iceStatus(ice webrtc.ICEStatus) *status.ICE {

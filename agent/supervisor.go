@@ -49,6 +49,8 @@ type supervisor struct {
 	cameras  map[string]*runningCamera // by name
 	rtc      *runningWebRTC            // nil before the start
 	archive  *runningArchive           // nil without [recording]
+	offload  *runningOffload           // nil without [offload]
+	feel     feel                      // of the live picture
 	problems []string                  // of the last reload
 
 	web *runningWeb
@@ -155,6 +157,9 @@ func (s *supervisor) start(ctx context.Context, cfg *config.Config) error {
 			return err
 		}
 	}
+	if err := s.startOffload(ctx, cfg); err != nil {
+		return err
+	}
 	return s.startWeb(ctx, cfg)
 }
 
@@ -181,6 +186,9 @@ func (s *supervisor) stop() error {
 	}
 	if s.archive != nil {
 		parts = append(parts, s.archive.part)
+	}
+	if s.offload != nil {
+		parts = append(parts, s.offload.parts()...)
 	}
 	for _, p := range parts {
 		p.cancel()
@@ -241,6 +249,7 @@ func (s *supervisor) startWeb(ctx context.Context, cfg *config.Config) error {
 		StateDir:   stateDir(),
 		WHEP:       s,
 		Recordings: http.HandlerFunc(s.recordings),
+		Offload:    http.HandlerFunc(s.offloaded),
 		Status:     func() any { return s.report() },
 		Metrics:    func(w io.Writer) { s.report().WriteMetrics(w) },
 		Health:     func() error { return s.report().Health() },

@@ -7,7 +7,7 @@ import (
 
 // Changes says what differs between two configurations.
 type Changes struct {
-	Viewer, WebRTC, Log, Recording bool
+	Viewer, WebRTC, Log, Recording, Offload bool
 
 	// Cameras by name. One whose name changed is removed and added.
 	Added, Changed, Removed []string
@@ -24,6 +24,7 @@ func Diff(old, new *Config) Changes {
 		WebRTC:    !reflect.DeepEqual(old.WebRTC, new.WebRTC),
 		Log:       old.Log != new.Log,
 		Recording: old.Recording != new.Recording,
+		Offload:   !reflect.DeepEqual(old.Offload, new.Offload),
 	}
 	otherServers := !reflect.DeepEqual(old.WebRTC.ICEServers, new.WebRTC.ICEServers)
 	before := make(map[string]Camera)
@@ -63,7 +64,7 @@ func (c Changes) String() string {
 	for _, t := range []struct {
 		changed bool
 		name    string
-	}{{c.Viewer, "viewer"}, {c.WebRTC, "webrtc"}, {c.Log, "log"}, {c.Recording, "recording"}} {
+	}{{c.Viewer, "viewer"}, {c.WebRTC, "webrtc"}, {c.Log, "log"}, {c.Recording, "recording"}, {c.Offload, "offload"}} {
 		if t.changed {
 			what = append(what, t.name)
 		}

@@ -83,6 +83,31 @@ func pushMetrics() []of[Push] {
 	}
 }
 
+// offloadMetrics have no labels: there is one queue at most.
+func offloadMetrics() []of[Offload] {
+	return []of[Offload]{
+		{metric{"lenscast_offload_waiting_recordings", "gauge", "Recordings that are still to be sent"}, func(o *Offload) float64 { return float64(o.Waiting) }},
+		{metric{"lenscast_offload_waiting_bytes", "gauge", "Bytes of them still to be sent"}, func(o *Offload) float64 { return float64(o.Bytes) }},
+		{metric{"lenscast_offload_failed_recordings", "gauge", "Recordings of them that somebody has to look after"}, func(o *Offload) float64 { return float64(o.Failed) }},
+		{metric{"lenscast_offload_sending", "gauge", "1 while a recording is sent, 0 while none is"}, func(o *Offload) float64 {
+			if o.Recording != "" {
+				return 1
+			}
+			return 0
+		}},
+		{metric{"lenscast_offload_bits_per_second", "gauge", "Rate over the last seconds"}, func(o *Offload) float64 { return o.Bitrate }},
+		{metric{"lenscast_offload_allowed_bits_per_second", "gauge", "Rate allowed beside the live picture, 0 for any"}, func(o *Offload) float64 { return o.AllowedRate }},
+		{metric{"lenscast_offload_last_success_timestamp_seconds", "gauge", "When a recording was confirmed last, 0 before the first"}, func(o *Offload) float64 {
+			if o.LastSuccess.IsZero() {
+				return 0
+			}
+			return float64(o.LastSuccess.UnixMilli()) / 1000
+		}},
+		{metric{"lenscast_offload_recordings_total", "counter", "Recordings that a server has confirmed"}, func(o *Offload) float64 { return float64(o.Recordings) }},
+		{metric{"lenscast_offload_bytes_total", "counter", "Bytes of them"}, func(o *Offload) float64 { return float64(o.BytesSent) }},
+	}
+}
+
 // of is a metric of each T.
 type of[T any] struct {
 	metric
@@ -104,6 +129,9 @@ func (r *Report) WriteMetrics(w io.Writer) {
 	writeEach(&b, cameraMetrics(), r.Cameras, func(c *Camera) []string { return []string{"camera", c.Name} })
 	writeEach(&b, viewerMetrics(), r.Viewers, func(v *Viewer) []string { return []string{"camera", v.Camera, "viewer", v.ID} })
 	writeEach(&b, pushMetrics(), r.Pushes, func(p *Push) []string { return []string{"camera", p.Camera, "destination", p.Destination} })
+	if r.Offload != nil {
+		writeEach(&b, offloadMetrics(), []Offload{*r.Offload}, func(*Offload) []string { return nil })
+	}
 	_, _ = io.WriteString(w, b.String()) // whoever asked may have gone
 	metrics.WriteProcessMetrics(w)
 }

@@ -19,9 +19,10 @@ type Report struct {
 	Uptime  float64 `json:"uptime_seconds"`
 	Now     Time    `json:"time"`
 
-	Cameras []Camera `json:"cameras"` // in the order of the configuration
-	Viewers []Viewer `json:"viewers"` // the oldest first
-	Pushes  []Push   `json:"pushes"`  // in the order of the configuration
+	Cameras []Camera `json:"cameras"`           // in the order of the configuration
+	Viewers []Viewer `json:"viewers"`           // the oldest first
+	Pushes  []Push   `json:"pushes"`            // in the order of the configuration
+	Offload *Offload `json:"offload,omitempty"` // null without [offload]
 
 	// Problems are lines for people: what somebody should look after.
 	Problems []string `json:"problems"`
@@ -109,6 +110,32 @@ type ICE struct {
 	LocalCandidates  []string `json:"local_candidates"` // that were tried
 	RemoteCandidates []string `json:"remote_candidates"`
 	Restarts         uint64   `json:"restarts"`
+}
+
+// Offload is the queue of recordings that go to a server.
+type Offload struct {
+	Server  string `json:"server"` // that is in use, or was tried last
+	State   string `json:"state"`  // idle, waiting, held, sending, confirmed, retrying, failed
+	Reason  string `json:"reason"` // more words on the state, may be empty
+	Waiting int    `json:"waiting"`
+	Failed  int    `json:"failed"` // of those that wait: somebody has to look after them
+	Bytes   int64  `json:"bytes"`  // of those that wait, still to be sent
+
+	Recording string  `json:"recording"` // the ID of the current one, empty without one
+	Size      int64   `json:"size"`      // bytes of it
+	Sent      int64   `json:"sent"`      // bytes of it
+	Percent   float64 `json:"percent"`   // of it
+	Bitrate   float64 `json:"bitrate"`
+	Left      float64 `json:"left_seconds"` // for all that waits, 0 when unknown
+	Limit     string  `json:"limit"`        // what limits the connection, in words
+
+	AllowedRate float64 `json:"allowed_bitrate"` // beside the live picture; 0: any
+	Yields      bool    `json:"yields"`          // stands still for the live picture
+	YieldReason string  `json:"yield_reason"`
+
+	Recordings  uint64 `json:"recordings_total"` // confirmed since the start
+	BytesSent   uint64 `json:"bytes_total"`      // of them
+	LastSuccess Time   `json:"last_success"`
 }
 
 // Time is a time that is written in UTC with milliseconds, and as null when it
