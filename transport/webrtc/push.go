@@ -147,10 +147,11 @@ func (p *Pusher) Interrupted() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if s := p.session; s != nil && s.up.isSet() && !closed(s.link.isUp()) {
-		if why := s.why.Load(); why != nil {
-			return *why
+		why := errLost
+		if restart := s.why.Load(); restart != nil {
+			why = *restart
 		}
-		return errLost
+		return fmt.Errorf("push to %s: %w", p.p.Endpoint, why)
 	}
 	return nil
 }
