@@ -126,6 +126,8 @@ func (q *Queue) Items() []Item {
 			item.State, item.Reason, item.NextTry = Held, q.held, time.Time{}
 		case e.state == Retrying && item.NextTry.Before(q.soonest()):
 			item.NextTry = q.soonest()
+		case e.state == Waiting:
+			item.Reason = q.noServer()
 		}
 		items = append(items, item)
 	}
@@ -193,15 +195,22 @@ func (q *Queue) state(st *Status) {
 		st.State, st.Reason = Held, q.held
 	default:
 		st.State = Waiting
-		for _, s := range q.servers {
-			if s.reason == "" {
-				return
+		if st.Reason = q.noServer(); st.Reason != "" {
+			st.State = Retrying
+			if q.servers[0].refused {
+				st.Problem = "recordings can't be offloaded: " + st.Reason
 			}
 		}
-		// None of them works: the first one should.
-		st.State, st.Reason = Retrying, q.servers[0].reason
-		if q.servers[0].refused {
-			st.Problem = "recordings can't be offloaded: " + st.Reason
+	}
+}
+
+// noServer tells why there is no server that works: what is wrong with the
+// first. It is empty when there is one. The caller holds the mutex.
+func (q *Queue) noServer() string {
+	for _, s := range q.servers {
+		if s.reason == "" {
+			return ""
 		}
 	}
+	return q.servers[0].reason
 }
