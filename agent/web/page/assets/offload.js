@@ -10,8 +10,7 @@
  * @property {number} percent of it
  * @property {number} bitrate
  * @property {number} left_seconds for all of them, 0 when unknown
- * @property {boolean} yields
- * @property {string} yield_reason
+ * @property {string} yield_reason why it is as fast as it is, or as slow
  */
 
 /**
@@ -29,7 +28,7 @@ export function summary(offload, total) {
       `sending ${offload.recording.split('/').pop()} ${Math.floor(offload.percent)} %`,
       rate(offload.bitrate),
       offload.left_seconds > 0 && `${left(offload.left_seconds)} left`,
-      offload.yields ? offload.yield_reason || 'yields to the live picture' : offload.yield_reason,
+      offload.yield_reason,
     );
   } else {
     parts.push(offload.reason);
