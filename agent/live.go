@@ -53,7 +53,7 @@ func (s *supervisor) live() yield.Live {
 		}
 	}
 	for _, p := range pushes {
-		if st := p.push.Status(); st.State == push.Sending {
+		if st := p.push.Status(); isLive(st.State) {
 			f.add(before, "push of "+st.Camera+" to "+st.Destination, st.Bitrate, st.Feedback.RTT, st.Feedback.Loss, st.DroppedPictures)
 		}
 	}
@@ -92,12 +92,15 @@ func (s *supervisor) busy() string {
 		}
 	}
 	for _, p := range pushes {
-		if st := p.push.Status(); st.State == push.Sending {
+		if st := p.push.Status(); isLive(st.State) {
 			return fmt.Sprintf("camera %s is pushed to %s", st.Camera, st.Destination)
 		}
 	}
 	return ""
 }
+
+// isLive tells whether a push has a receiver, or is about to have it back.
+func isLive(s push.State) bool { return s == push.Sending || s == push.Interrupted }
 
 // allPushes returns the pushes of all cameras. The caller holds the mutex.
 func (s *supervisor) allPushes() []*runningPush {
