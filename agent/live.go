@@ -102,11 +102,14 @@ func (s *supervisor) busy() string {
 // isLive tells whether a push has a receiver, or is about to have it back.
 func isLive(s push.State) bool { return s == push.Sending || s == push.Interrupted }
 
-// allPushes returns the pushes of all cameras. The caller holds the mutex.
+// allPushes returns the pushes of all cameras, in their order. The caller holds
+// the mutex.
 func (s *supervisor) allPushes() []*runningPush {
 	var all []*runningPush
-	for _, c := range s.cameras {
-		all = append(all, c.pushes...)
+	for _, c := range s.cfg.Cameras {
+		if running := s.cameras[c.Name]; running != nil {
+			all = append(all, running.pushes...)
+		}
 	}
 	return all
 }

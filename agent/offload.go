@@ -249,7 +249,7 @@ func (u unsent) SetDropped(id string, dropped bool) error {
 
 // gone says in the queue's words that a recording is not there any more.
 func gone(err error) error {
-	if errors.Is(err, archive.ErrNotFound) || errors.Is(err, os.ErrNotExist) {
+	if errors.Is(err, archive.ErrNotFound) {
 		return fmt.Errorf("%w: %w", offload.ErrUnknown, err)
 	}
 	return err

@@ -111,8 +111,8 @@ func TestOffloadInWords(t *testing.T) {
 	}
 	since := live[strings.Index(live, `"since"`):][:40]
 	for _, wrong := range []struct{ table, want string }{
-		{good.table("abracadabra", good.pin), `says: denied: .*; see token_file and agent in \[offload\].*"problems":\["recordings can't be offloaded`},
-		{good.table("open sesame", otherPin), `is not the server that was meant: the receiver's key is .*set pin in \[offload\].*"problems":\["recordings can't be offloaded`},
+		{good.table("abracadabra", good.pin), `says: denied: .*; see token_file and agent in \[offload\].*"problems":\["offload: `},
+		{good.table("open sesame", otherPin), `is not the server that was meant: the receiver's key is .*set pin in \[offload\].*"problems":\["offload: `},
 		{full.table("open sesame", full.pin), `says: full: .*; make room there`},
 	} {
 		a.rewrite(base + wrong.table)

@@ -123,9 +123,12 @@ type Queue struct {
 	wake  chan struct{} // holds a token when Run has something to look at
 	rules *schedule
 
+	refreshing sync.Mutex // held by refresh
+
 	mu      sync.Mutex
 	entries []*entry // as the archive has them: oldest first
 	servers []*server
+	tried   *server  // last
 	link    *link    // the open connection, nil without one
 	current *current // what is being sent, nil when nothing is
 	held    string   // why nothing may be sent now, empty when it may
@@ -167,6 +170,7 @@ func New(p Params) (*Queue, error) {
 		params.Timeout, params.DSCP, params.Dial = silence, dscpCS1, dialer(p.Interface)
 		q.servers = append(q.servers, newServer(params, i+1 < len(p.Servers)))
 	}
+	q.tried = q.servers[0]
 	return q, nil
 }
 
@@ -250,6 +254,8 @@ const forever = 24 * time.Hour
 
 // refresh brings the queue in line with the archive.
 func (q *Queue) refresh() {
+	q.refreshing.Lock() // so that none comes after a newer one
+	defer q.refreshing.Unlock()
 	list := q.p.Archive.Unsent()
 	q.mu.Lock()
 	defer q.mu.Unlock()

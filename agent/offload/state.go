@@ -1,6 +1,7 @@
 package offload
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/lenscast/lenscast/agent/offload/yield"
@@ -151,7 +152,7 @@ func (q *Queue) Status() Status {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	st := Status{
-		State: Idle, Server: q.servers[0].params.Address, Waiting: len(q.entries),
+		State: Idle, Server: q.tried.params.Address, Waiting: len(q.entries),
 		Recordings: q.totals.recordings, BytesSent: q.totals.bytes, LastSuccess: q.totals.last,
 	}
 	for _, e := range q.entries {
@@ -162,11 +163,15 @@ func (q *Queue) Status() Status {
 		}
 	}
 	if st.Failed > 1 {
-		st.Problem = plural(st.Failed) + " can't be offloaded, see: lenscast queue"
+		st.Problem = fmt.Sprintf("%d recordings can't be offloaded, see: lenscast queue", st.Failed)
+	}
+	for _, s := range q.servers {
+		if s.refused || s.reason != "" && time.Since(s.since) > outage {
+			st.Problem = "offload: " + s.reason
+		}
 	}
 	q.state(&st)
 	if c := q.current; c != nil {
-		st.Server = c.server.params.Address
 		st.Recording, st.Size, st.Sent, st.Rate = c.entry.ID, c.entry.Size, c.progress.Sent, c.rate
 		st.Bytes -= c.progress.Sent
 		if c.rate > 0 {
@@ -197,9 +202,6 @@ func (q *Queue) state(st *Status) {
 		st.State = Waiting
 		if st.Reason = q.noServer(); st.Reason != "" {
 			st.State = Retrying
-			if q.servers[0].refused {
-				st.Problem = "recordings can't be offloaded: " + st.Reason
-			}
 		}
 	}
 }

@@ -2,7 +2,6 @@
 
 /**
  * @typedef {object} Offload as the agent has it in its status
- * @property {string} server
  * @property {string} state
  * @property {string} reason
  * @property {number} waiting recordings
@@ -20,7 +19,7 @@
  * @returns {{tone: 'calm'|'busy'|'wrong', line: string}}
  */
 export function summary(offload, total) {
-  if (!offload.waiting) return { tone: 'calm', line: total ? `Sent: all are at ${offload.server}` : '' };
+  if (!offload.waiting) return { tone: 'calm', line: total ? 'All are sent' : '' };
   const waits = `${offload.waiting} of ${Math.max(total, offload.waiting)} ${offload.waiting === 1 ? 'waits' : 'wait'}`;
   const parts = [waits];
   if (offload.state === 'sending') {

@@ -3,13 +3,13 @@ import test from 'node:test';
 import { fate, summary } from '../assets/offload.js';
 
 const idle = {
-  server: 'nas:9000', state: 'idle', reason: '', waiting: 0, recording: '', percent: 0, bitrate: 0, left_seconds: 0,
+  state: 'idle', reason: '', waiting: 0, recording: '', percent: 0, bitrate: 0, left_seconds: 0,
   yield_reason: '',
 };
 
 test('nothing waits', () => {
   assert.deepEqual(summary(idle, 0), { tone: 'calm', line: '' });
-  assert.deepEqual(summary(idle, 5), { tone: 'calm', line: 'Sent: all are at nas:9000' });
+  assert.deepEqual(summary(idle, 5), { tone: 'calm', line: 'All are sent' });
 });
 
 test('sending', () => {
