@@ -3,13 +3,11 @@ package yield
 import "time"
 
 const (
-	// paceLead is how much faster than the rate the bucket fills.
-	paceLead = 1.25
-	// paceBurst is the most it holds, in bytes.
-	paceBurst = 64 << 10
+	// paceLate is how late a sender may be and still catch up.
+	paceLate = 10 * time.Millisecond
 	// paceLook is the longest wait before the bucket is looked at again: its
 	// rate may have changed.
-	paceLook = 100 * time.Millisecond
+	paceLook = 20 * time.Millisecond
 )
 
 // bucket is a token bucket whose rate changes. It may be overdrawn once, so a
@@ -23,11 +21,11 @@ type bucket struct {
 // limit sets the rate, in bit/s.
 func (b *bucket) limit(now time.Time, rate float64) {
 	b.refill(now)
-	b.rate = rate * paceLead / 8
+	b.rate = rate / 8
 }
 
 func (b *bucket) refill(now time.Time) {
-	b.tokens = min(b.tokens+b.rate*now.Sub(b.at).Seconds(), paceBurst)
+	b.tokens = min(b.tokens+b.rate*now.Sub(b.at).Seconds(), b.rate*paceLate.Seconds())
 	b.at = now
 }
 
@@ -38,7 +36,7 @@ func (b *bucket) take(now time.Time, n int) time.Duration {
 	}
 	b.refill(now)
 	if b.tokens < 0 {
-		return max(time.Duration(-b.tokens/b.rate*float64(time.Second)), time.Millisecond)
+		return max(time.Duration(-b.tokens/b.rate*float64(time.Second)), 100*time.Microsecond)
 	}
 	b.tokens -= float64(n)
 	return 0

@@ -67,6 +67,11 @@ func (g *gauge) take(now time.Time, info filetransfer.TCPInfo) (w wait, fresh bo
 		return w, false
 	}
 	rtt, acks := info.RTT, 1
+	if lone := int(last.Sent - last.Resent - last.Acked); known && lone > 0 && lone <= info.SegmentBytes {
+		// The acknowledgement of a last segment may have been delayed on
+		// purpose (RFC 1122 section 4.2.3.2).
+		return w, false
+	}
 	if known {
 		acks = max(int(info.Segments-last.Segments), 1)
 		news := 1 - math.Pow(srttKeep, float64(acks))

@@ -172,7 +172,8 @@ func (l *law) step(now time.Time, live Live, info filetransfer.TCPInfo, ok bool)
 func (l *law) share(now time.Time, elapsed time.Duration, harm string) {
 	least := l.bound(leastRate)
 	info, standing := l.gauge.last, l.gauge.standing(now)
-	sent, _, resent := l.flow.rates(usedLately)
+	sent, _ := l.flow.rates(usedLately)
+	loss := l.flow.loss(info.SegmentBytes)
 	before := l.rate
 	switch {
 	case harm != "":
@@ -183,8 +184,8 @@ func (l *law) share(now time.Time, elapsed time.Duration, harm string) {
 		l.yield(now, least, waitWords(standing))
 	case standing > target:
 		l.yield(now, max(l.rate/2, least), waitWords(standing))
-	case resent > ownLoss && now.Sub(l.since) > usedLately:
-		l.yield(now, max(l.rate/2, least), fmt.Sprintf("the network loses %.1f %%", 100*resent))
+	case loss > ownLoss && now.Sub(l.since) > flowLength:
+		l.yield(now, max(l.rate/2, least), fmt.Sprintf("the network loses %.1f %%", 100*loss))
 	case sent < l.rate/2 && now.Sub(l.since) > usedLately:
 		// A rate that is not used is not known to be harmless.
 		l.rate = max(l.rate*math.Exp(-elapsed.Seconds()), min(l.rate, startRate))
@@ -198,7 +199,7 @@ func (l *law) share(now time.Time, elapsed time.Duration, harm string) {
 
 // yield goes down to a rate until the queue is gone.
 func (l *law) yield(now time.Time, rate float64, why string) {
-	sent, acked, _ := l.flow.rates(lately)
+	sent, acked := l.flow.rates(lately)
 	l.spare = min(l.rate, acked)
 	l.queue = queue{at: l.flow.newest(), sent: sent}
 	l.enter(now, draining)

@@ -101,29 +101,32 @@ func (c *Controller) step(now time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.law.step(now, live, info, ok)
-	c.bucket.limit(now, c.law.rate)
-	if rate := c.kernelRate(); rate != c.set {
-		c.set = rate
-		c.p.Set(rate)
+	rate := c.law.rate
+	if c.law.phase != free {
+		// Packets at a fixed distance could keep step with the pictures, and
+		// see the same moment of each for a long time.
+		rate = c.law.bound(rate * (0.9 + 0.2*c.dither.Float64()))
+	}
+	c.bucket.limit(now, rate)
+	if pacing := kernelPacing(rate); pacing != c.set {
+		c.set = pacing
+		c.p.Set(pacing)
 	}
 }
 
-// kernelRate is the rate for the kernel's pacing, unequal on purpose: packets
-// at a fixed distance could keep step with the pictures and see the same moment
-// of each for a long time.
-func (c *Controller) kernelRate() int64 {
-	if c.law.phase == free {
-		return int64(c.law.rate)
+// kernelPacing is the rate for the kernel, which spaces the packets of what
+// Pace lets go at once. It is well above the rate: what the kernel has begun to
+// wait for it waits for to the end, at the old rate.
+func kernelPacing(rate float64) int64 {
+	if rate == 0 {
+		return 0
 	}
-	return int64(c.law.bound(c.law.rate * (0.9 + 0.2*c.dither.Float64())))
+	return int64(max(2*rate, 4e6))
 }
 
 // Pace waits until n more bytes may be sent. It is the Pace of
 // [filetransfer.SenderParams]; its error is the context's. It never waits long
 // enough for a receiver to give up: a pause is a trickle.
-//
-// It lets through a little more than the rate, so that the kernel, which spaces
-// packets far better, always has some to space.
 func (c *Controller) Pace(ctx context.Context, n int) error {
 	for {
 		c.mu.Lock()
