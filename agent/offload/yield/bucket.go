@@ -1,6 +1,9 @@
 package yield
 
-import "time"
+import (
+	"math/rand/v2"
+	"time"
+)
 
 const (
 	// paceLate is how late a sender may be and still catch up.
@@ -16,12 +19,21 @@ type bucket struct {
 	rate   float64 // bytes/s, 0: no limit
 	tokens float64 // bytes
 	at     time.Time
+	dither *rand.Rand
 }
 
-// limit sets the rate, in bit/s.
+func newBucket() bucket { return bucket{dither: rand.New(rand.NewPCG(1, 2))} }
+
+// limit sets the rate, in bit/s. What is overdrawn takes no longer at a lower
+// rate than it would have taken, so that something is sent soon that meets the
+// queue as it is.
 func (b *bucket) limit(now time.Time, rate float64) {
 	b.refill(now)
-	b.rate = rate / 8
+	rate /= 8
+	if b.tokens < 0 && rate < b.rate {
+		b.tokens *= rate / b.rate
+	}
+	b.rate = rate
 }
 
 func (b *bucket) refill(now time.Time) {
@@ -38,6 +50,8 @@ func (b *bucket) take(now time.Time, n int) time.Duration {
 	if b.tokens < 0 {
 		return max(time.Duration(-b.tokens/b.rate*float64(time.Second)), 100*time.Microsecond)
 	}
-	b.tokens -= float64(n)
+	// Pieces at a fixed distance could keep step with the pictures, and meet
+	// the same moment of each for a long time.
+	b.tokens -= float64(n) * (0.8 + 0.4*b.dither.Float64())
 	return 0
 }

@@ -45,10 +45,7 @@ type wait struct {
 }
 
 func newGauge() gauge {
-	return gauge{
-		base: extremum{slots: make([]time.Duration, baseSeconds)},
-		peak: extremum{slots: make([]time.Duration, peakSeconds), greatest: true},
-	}
+	return gauge{base: newExtremum(baseSeconds, false), peak: newExtremum(peakSeconds, true)}
 }
 
 // take looks at newer figures. fresh is false when nothing was acknowledged
@@ -126,6 +123,10 @@ type extremum struct {
 	slots    []time.Duration // the newest first
 	greatest bool
 	start    time.Time // of the newest slot
+}
+
+func newExtremum(seconds int, greatest bool) extremum {
+	return extremum{slots: make([]time.Duration, seconds), greatest: greatest}
 }
 
 // advance begins new slots when it is time.

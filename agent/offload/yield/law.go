@@ -9,7 +9,8 @@ import (
 )
 
 const (
-	tick = 10 * time.Millisecond
+	tick     = 10 * time.Millisecond
+	idleTick = 100 * time.Millisecond // while nothing is sent
 
 	// target is the standing queue at which the rate goes down.
 	target = 5 * time.Millisecond
@@ -34,10 +35,10 @@ const (
 
 	// keep is the share of what the link was found to leave that is used
 	// after a queue.
-	keep = 0.85
+	keep = 0.8
 	// The logarithm of the rate grows by growth for each second, and each
-	// second since there was a queue: in 1.8 s to where the queue was, in
-	// 4.1 s to twice of that. growthMost bounds it, and is what a transfer
+	// second since there was a queue: in 2.1 s to where the queue was, in
+	// 4.3 s to twice of that. growthMost bounds it, and is what a transfer
 	// starts with: twice the rate in 0.35 s.
 	growth     = 0.1
 	growthMost = 2.0
@@ -49,6 +50,9 @@ const (
 	// which the transfer must use its rate.
 	lately     = 200 * time.Millisecond
 	usedLately = 500 * time.Millisecond
+	// queueLeast is how long a queue must take to come through to tell the
+	// rate of the link: longer than a picture takes, or two.
+	queueLeast = 60 * time.Millisecond
 	// toldFor is how long people see why the rate went down.
 	toldFor = time.Second
 )
@@ -234,7 +238,7 @@ func (l *law) drain(now time.Time, live float64) {
 	}
 	l.queue.served = true
 	took := now.Sub(from.at)
-	if took < 4*tick {
+	if took < queueLeast {
 		return // too short for a rate: what had come through before must do
 	}
 	// The transfer and the live stream got shares of the link by what each
@@ -242,6 +246,14 @@ func (l *law) drain(now time.Time, live float64) {
 	came8 := float64(came) * 8 / took.Seconds()
 	share := min(came8/max(l.queue.sent, came8), 1)
 	l.spare = max(min(l.spare, came8-live*(1-share)), min(l.spare, startRate)/2)
+}
+
+// idle tells that there is nothing to decide: no picture, or no transfer.
+func (l *law) idle() bool {
+	if l.phase == free || len(l.flow) == 0 {
+		return true
+	}
+	return l.flow[0].sent == l.flow.newest().sent && l.last.Sub(l.flow[0].at) > flowLength/2
 }
 
 func waitWords(d time.Duration) string {

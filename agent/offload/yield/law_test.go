@@ -68,7 +68,7 @@ func TestLinkFalls(t *testing.T) {
 	var n *network
 	for k := range 6 {
 		n = newNetwork(20e6)
-		n.run(30*time.Second + time.Duration(k)*97*time.Millisecond)
+		n.run(40*time.Second + time.Duration(k)*97*time.Millisecond)
 		whole = whole.and(n.result())
 		n.rate = 5e6
 		n.run(2 * time.Second)
@@ -76,7 +76,7 @@ func TestLinkFalls(t *testing.T) {
 		if step.lost > 0 || step.wait(0.99) > 200*time.Millisecond {
 			t.Errorf("2 s after the fall: %d live packets are lost, 99 %% wait up to %v", step.lost, step.wait(0.99))
 		}
-		n.run(30 * time.Second)
+		n.run(38 * time.Second)
 		last := n.result()
 		after, whole = after.and(last), whole.and(step).and(last)
 	}

@@ -28,7 +28,6 @@ package yield
 
 import (
 	"context"
-	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -68,50 +67,47 @@ type Controller struct {
 	mu     sync.Mutex
 	law    law
 	bucket bucket
-	dither *rand.Rand
 	set    int64 // as Set was told last, -1 before
 }
 
 // New returns a controller that holds the transfer at its least rate until Run
 // has looked.
 func New(p Params) *Controller {
-	c := &Controller{p: p, law: newLaw(float64(p.Cap)), dither: rand.New(rand.NewPCG(1, 2)), set: -1}
+	c := &Controller{p: p, law: newLaw(float64(p.Cap)), bucket: newBucket(), set: -1}
 	c.bucket.limit(time.Now(), c.law.rate)
 	return c
 }
 
 // Run looks and decides until ctx ends; it returns the context's error.
 func (c *Controller) Run(ctx context.Context) error {
-	ticker := time.NewTicker(tick)
-	defer ticker.Stop()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
 	for {
-		c.step(time.Now())
 		select {
-		case <-ticker.C:
+		case <-timer.C:
+			timer.Reset(c.step(time.Now()))
 		case <-ctx.Done():
 			return ctx.Err()
 		}
 	}
 }
 
-// step looks once.
-func (c *Controller) step(now time.Time) {
+// step looks once, and returns when to look again.
+func (c *Controller) step(now time.Time) time.Duration {
 	live := c.p.Live()
 	info, ok := c.p.Path()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.law.step(now, live, info, ok)
-	rate := c.law.rate
-	if c.law.phase != free {
-		// Packets at a fixed distance could keep step with the pictures, and
-		// see the same moment of each for a long time.
-		rate = c.law.bound(rate * (0.9 + 0.2*c.dither.Float64()))
-	}
-	c.bucket.limit(now, rate)
-	if pacing := kernelPacing(rate); pacing != c.set {
+	c.bucket.limit(now, c.law.rate)
+	if pacing := kernelPacing(c.law.rate); pacing != c.set {
 		c.set = pacing
 		c.p.Set(pacing)
 	}
+	if c.law.idle() {
+		return idleTick
+	}
+	return tick
 }
 
 // kernelPacing is the rate for the kernel, which spaces the packets of what
