@@ -22,6 +22,7 @@ const (
 
 	startRate = 500e3 // bit/s, to begin with
 	leastRate = 128e3 // bit/s, enough to see within 0.2 s that a queue is gone
+	fallRate  = 64e3  // bit/s, where the link has fallen and a long queue stands
 	// trickle is the rate of a pause, in bit/s: what keeps a receiver from
 	// ending the connection (64 KiB in 30 s are 17.5e3), and some more.
 	trickle = 28e3
@@ -29,9 +30,9 @@ const (
 	// transfer pauses.
 	fullAfter = 3 * time.Second
 
-	// harmHold is how long the rate stays down after a complaint of the live
+	// complaintHold is how long the rate stays down after a complaint of the live
 	// streams, which come about once a second.
-	harmHold = time.Second
+	complaintHold = time.Second
 
 	// keep is the share of what the link was found to leave that is used
 	// after a queue.
@@ -84,7 +85,7 @@ type law struct {
 	rate  float64   // bit/s, 0: no limit
 
 	last    time.Time // step
-	calm    time.Time // since when no queue was seen
+	calm    time.Time // since when no queue stands; zero: none was seen yet
 	hold    time.Time // not faster before
 	spare   float64   // bit/s that the link was found to leave
 	queue   queue
@@ -140,12 +141,13 @@ func (l *law) step(now time.Time, live Live, info filetransfer.TCPInfo, ok bool)
 		l.queue = queue{served: true}
 		l.calm, l.why = time.Time{}, ""
 	}
-	harm := l.signals.step(now, live)
+	complaint := l.signals.step(now, live)
 	if live.Reduced {
 		if l.phase != paused {
 			l.spare = l.rate / 2
 		}
 		l.enter(now, paused)
+		l.queue.served = true // or it is not known any more
 		l.rate, l.calm, l.why = l.bound(trickle), now, "the live bitrate had to drop"
 		return
 	}
@@ -157,33 +159,38 @@ func (l *law) step(now time.Time, live Live, info filetransfer.TCPInfo, ok bool)
 	l.flow.add(now, info)
 	delay := max(w.delay, l.flow.overdue(info.SegmentBytes)-l.gauge.base.value())
 	if l.rate > leastRate && delay > w.usual+sudden && delay > 3*target {
-		l.yield(now, l.bound(leastRate/2), waitWords(delay))
+		l.yield(now, l.bound(fallRate), waitWords(delay))
 		return
 	}
+	if complaint != "" {
+		l.hold = now.Add(complaintHold)
+	}
 	if l.phase == sharing {
-		l.share(now, elapsed, harm)
+		l.share(now, elapsed, complaint)
 		return
 	}
 	l.drain(now, live.Bitrate)
 	if fresh && w.delay <= target && now.After(l.hold) {
 		l.enter(now, sharing)
 		l.rate = l.bound(max(keep*l.spare, trickle))
+		if !l.calm.IsZero() {
+			l.calm = now
+		}
 		l.gauge.forget()
 	}
 }
 
 // share lets the rate grow, or ends that.
-func (l *law) share(now time.Time, elapsed time.Duration, harm string) {
+func (l *law) share(now time.Time, elapsed time.Duration, complaint string) {
 	least := l.bound(leastRate)
 	info, standing := l.gauge.last, l.gauge.standing(now)
 	sent, _ := l.flow.rates(usedLately)
 	loss := l.flow.loss(info.SegmentBytes)
-	before := l.rate
 	switch {
-	case harm != "":
-		l.yield(now, least, harm)
+	case complaint != "":
+		before := l.rate
+		l.yield(now, least, complaint)
 		l.spare = min(l.spare, before/2)
-		l.hold = now.Add(harmHold)
 	case standing > 2*target:
 		l.yield(now, least, waitWords(standing))
 	case standing > target:
@@ -216,10 +223,11 @@ func (l *law) yield(now time.Time, rate float64, why string) {
 func (l *law) drain(now time.Time, live float64) {
 	least := l.bound(leastRate)
 	standing := l.gauge.standing(now)
-	if l.phase == draining && standing > 2*target {
+	switch {
+	case l.phase == paused:
+	case standing > 2*target && l.rate > least:
 		l.rate = least
-	}
-	if l.phase == draining && standing > target && l.rate <= least && now.Sub(l.since) > fullAfter {
+	case standing > target && l.rate <= least && now.Sub(l.since) > fullAfter:
 		l.enter(now, paused)
 		l.spare /= 2
 		l.rate, l.why = l.bound(trickle), "the live picture needs all of the link"
@@ -243,9 +251,9 @@ func (l *law) drain(now time.Time, live float64) {
 	}
 	// The transfer and the live stream got shares of the link by what each
 	// had sent into the queue.
-	came8 := float64(came) * 8 / took.Seconds()
-	share := min(came8/max(l.queue.sent, came8), 1)
-	l.spare = max(min(l.spare, came8-live*(1-share)), min(l.spare, startRate)/2)
+	rate := float64(came) * 8 / took.Seconds()
+	passed := rate / max(l.queue.sent, rate)
+	l.spare = max(min(l.spare, rate-live*(1-passed)), min(l.spare, startRate)/2)
 }
 
 // idle tells that there is nothing to decide: no picture, or no transfer.
@@ -268,9 +276,9 @@ func (l *law) reason() string {
 	case l.why != "" && (l.phase == draining || l.last.Sub(l.calm) < toldFor):
 		return "yields: " + l.why
 	case l.phase == free && l.cap == 0:
-		return "nobody watches: as fast as it can"
+		return "nothing is live: as fast as it can"
 	case l.cap > 0 && l.rate >= l.cap:
-		return "as fast as it may"
+		return "at the rate that is set as its limit"
 	default:
 		return "takes what the live picture leaves"
 	}

@@ -12,15 +12,17 @@
 //     Live pictures are bursts and make waits of their own, which end before
 //     the next picture comes; only what does not end delays the picture.
 //   - The kernel tells a smoothed round trip. The smoothing is known (RFC 6298,
-//     1/8 for each acknowledgement), so it is taken out again: a wait is seen
-//     one round trip after it began.
+//     1/8 for each acknowledgement), so it is taken out again. What is not
+//     acknowledged yet has waited, too: so a link that falls is noticed within
+//     some 30 ms.
 //   - The least round trip of the last 10 s is the one without a wait, as in
 //     LEDBAT (RFC 6817) and BBR. Every time the rate is lowered the queue drains,
 //     so there always is a true one, and another route is noticed in 10 s.
-//   - When a queue stands, the transfer all but stops until it is gone, and goes
-//     on a little below the rate at which its packets came through meanwhile.
-//     Then it grows: slowly where the queue was last seen, faster the longer
-//     none is.
+//   - When a queue stands, the transfer goes down until it is gone, and then on
+//     a little below the rate at which its packets came through meanwhile. Then
+//     it grows: slowly where the queue was last seen, faster the longer none is.
+//   - Pace lets go small pieces only, for the kernel may send what it has at
+//     once, and what has left can't be held back any more.
 //
 // The target is 5 ms where LEDBAT takes up to 100 ms: it would yield to other
 // transfers, and here somebody watches.
