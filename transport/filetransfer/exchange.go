@@ -258,6 +258,9 @@ func (x *exchange) content(ctx context.Context, acks <-chan int64, over chan ver
 		default:
 		}
 		n := int(min(x.u.File.Size-x.offset, int64(step), HashStep-x.offset%HashStep))
+		if x.p.Pace != nil {
+			n = min(n, int(x.piece.Load()))
+		}
 		payload := frame[headerBytes : headerBytes+n]
 		if err := x.readAt(payload, x.offset); err != nil {
 			return Digest{}, err
