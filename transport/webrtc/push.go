@@ -217,6 +217,7 @@ func (s *pushSession) addTo(st packet.Stats) packet.Stats {
 	if ms := s.lastReport.Load(); ms != 0 {
 		st.Feedback.At = time.UnixMilli(ms)
 		st.Feedback.RTT, st.Feedback.Loss = s.back.quality()
+		st.Feedback.Affordable, st.Feedback.LeavesOut = s.affordable(), s.leavesOut()
 	}
 	return st
 }

@@ -17,6 +17,7 @@ const TIMEOUT = 4_000; // ms
  * @property {number} height
  * @property {string} profile
  * @property {number} fps
+ * @property {string} [reduced] why the bitrate is lower than it should be, in words
  * @property {number} viewers
  * @property {string} [recording] what its recorder does, undefined without one
  */

@@ -41,6 +41,12 @@ test('the line leaves out what is not known', () => {
   assert.equal(say({ player: { moving: true, history } }).line, 'live · 1280x720 · 30 fps · 0 kbit/s · no loss');
 });
 
+test('a bitrate that follows a slow network is said', () => {
+  const camera = { reduced: 'reduced to 1.9 Mbit/s by a viewer' };
+  assert.match(say({ camera, player: { moving: true } }).line, / · reduced to 1.9 Mbit\/s by a viewer$/);
+  assert.match(say({ camera: undefined, player: { moving: true } }).line, / · no loss$/);
+});
+
 test('TCP is said', () => {
   const counters = { width: 640, height: 360, protocol: 'tcp' };
   assert.match(say({ player: { moving: true, counters } }).line, / · over TCP$/);
