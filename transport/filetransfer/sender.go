@@ -11,8 +11,15 @@ import (
 	"time"
 )
 
-// defaultTimeout is how long the other side may be silent: several heartbeats.
-const defaultTimeout = 30 * time.Second
+const (
+	// defaultTimeout is how long the other side may be silent: several
+	// heartbeats.
+	defaultTimeout = 30 * time.Second
+	// Limits of SenderParams.BufferBytes: by default one frame is read and
+	// sent while another is hashed.
+	defaultBuffer = 2 * (dataBytes + bufferUnit)
+	minBuffer     = 8 * bufferUnit
+)
 
 // keepAlive notices a dead peer on a connection that waits between two files.
 var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 4}
@@ -39,6 +46,9 @@ type SenderParams struct {
 	Pace func(ctx context.Context, n int) error
 	// PacedBytes is the largest n that Pace is given, default 16 KiB.
 	PacedBytes int
+	// BufferBytes is the memory for content that is sent and hashed, at least
+	// 32 KiB, default 136 KiB. One sender alone is faster with 512 KiB.
+	BufferBytes int
 	// DSCP is the differentiated services code point of the packets (RFC
 	// 2474), such as 8 for CS1, "lower effort than all else"; 0 to 63.
 	DSCP int
@@ -67,7 +77,7 @@ type link struct {
 	conn   net.Conn
 	in     *frameReader
 	out    *frameWriter
-	buf    []byte // a DATA frame, kept from file to file
+	steps  *pipeline
 	opened time.Time
 	used   bool // a file has been exchanged over it
 }
@@ -86,6 +96,7 @@ func NewSender(p SenderParams) (*Sender, error) {
 	}
 	p.Timeout = cmp.Or(p.Timeout, defaultTimeout)
 	p.PacedBytes = min(cmp.Or(p.PacedBytes, 16<<10), maxData)
+	p.BufferBytes = max(cmp.Or(p.BufferBytes, defaultBuffer), minBuffer)
 	if p.Dial == nil {
 		p.Dial = (&net.Dialer{KeepAliveConfig: keepAlive}).DialContext
 	}
@@ -230,7 +241,10 @@ func (s *Sender) open(ctx context.Context, raw net.Conn, pacing uint64) (*link, 
 	if _, err := conn.Write([]byte(preamble)); err != nil {
 		return nil, fmt.Errorf("send preamble: %w", err)
 	}
-	return &link{raw: raw, conn: conn, in: newFrameReader(conn), out: out, opened: time.Now()}, nil
+	return &link{
+		raw: raw, conn: conn, in: newFrameReader(conn), out: out,
+		steps: newPipeline(s.p.BufferBytes, nil), opened: time.Now(),
+	}, nil
 }
 
 // SetPacing makes the kernel spread the packets of this sender over time so

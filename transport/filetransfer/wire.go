@@ -36,7 +36,7 @@ const (
 	// dataBytes is what this package puts into a DATA frame: large enough to
 	// make the cost of a frame vanish, small enough for 100 transfers in
 	// 32 MiB.
-	dataBytes = 128 << 10
+	dataBytes = 64 << 10
 )
 
 type frameType byte
@@ -94,17 +94,22 @@ func putHeader(frame []byte, t frameType) {
 // frameReader takes frames off a connection.
 type frameReader struct {
 	r   *bufio.Reader
-	buf []byte // grows to what a frame needs, maxData at most
+	buf []byte // a message
+	// data lends a buffer for the payload of a DATA frame of n bytes.
+	data func(n int) []byte
 }
 
 // newFrameReader reads from r, which sets the deadlines.
 func newFrameReader(r io.Reader) *frameReader {
-	return &frameReader{r: bufio.NewReaderSize(r, maxMessage)}
+	return &frameReader{
+		r: bufio.NewReaderSize(r, maxMessage), buf: make([]byte, maxMessage),
+		data: func(n int) []byte { return make([]byte, n) },
+	}
 }
 
-// next returns the next frame. The payload is valid until the next call. The
-// error is io.EOF when the other side ended between two frames, and an
-// [*Error] when it breaks the rules.
+// next returns the next frame. The payload of a message is valid until the next
+// call, that of DATA lies in a buffer from data. The error is io.EOF when the
+// other side ended between two frames, and an [*Error] when it breaks the rules.
 func (f *frameReader) next() (frameType, []byte, error) {
 	var header [headerBytes]byte
 	if _, err := io.ReadFull(f.r, header[:]); err != nil {
@@ -112,7 +117,7 @@ func (f *frameReader) next() (frameType, []byte, error) {
 	}
 	word := binary.BigEndian.Uint32(header[:])
 	t, length := frameType(word>>24), int(word&0xffffff)
-	limit := maxMessage
+	limit, buf := maxMessage, f.buf
 	switch t {
 	case frameData:
 		limit = maxData
@@ -124,14 +129,10 @@ func (f *frameReader) next() (frameType, []byte, error) {
 	if length > limit {
 		return 0, nil, errorf(CodeCorrupt, "%v frame of %d bytes, %d are allowed", t, length, limit)
 	}
-	if cap(f.buf) < length {
-		size := maxMessage
-		for size < length {
-			size *= 2
-		}
-		f.buf = make([]byte, size)
+	if t == frameData {
+		buf = f.data(length)
 	}
-	payload := f.buf[:length]
+	payload := buf[:length]
 	if _, err := io.ReadFull(f.r, payload); err != nil {
 		if errors.Is(err, io.EOF) {
 			err = io.ErrUnexpectedEOF
