@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/tls"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -19,6 +20,7 @@ import (
 
 	"github.com/lenscast/lenscast/agent/config"
 	"github.com/lenscast/lenscast/agent/progress"
+	"github.com/lenscast/lenscast/agent/recording/archive"
 	"github.com/lenscast/lenscast/agent/retry"
 	"github.com/lenscast/lenscast/transport/filetransfer"
 )
@@ -49,6 +51,10 @@ on its disk. Exit codes: 0 all confirmed, 1 none, 3 some.
 		run: runSend,
 	}
 }
+
+// allBuffers is the memory in bytes for content of all files that are sent at
+// the same time.
+const allBuffers = 12 << 20
 
 // sendOptions are the flags of "lenscast send".
 type sendOptions struct {
@@ -126,7 +132,10 @@ func (o *sendOptions) check(address string) error {
 
 // sender makes the parameters of the senders.
 func (o *sendOptions) sender(address string) (filetransfer.SenderParams, error) {
-	p := filetransfer.SenderParams{Address: address, Agent: o.agent, PlainToken: o.plain}
+	p := filetransfer.SenderParams{
+		Address: address, Agent: o.agent, PlainToken: o.plain,
+		BufferBytes: min(allBuffers/o.parallel, 512<<10),
+	}
 	if p.Agent == "" {
 		host, err := os.Hostname()
 		if err != nil {
@@ -244,6 +253,7 @@ func (j *sendJob) send(ctx context.Context, sender *filetransfer.Sender, path st
 	}
 	defer func() { _ = file.Close() }() // opened for reading: nothing to lose
 	file.File.Camera = j.o.camera
+	file.File.SHA256 = recordedDigest(path, file.File.Size)
 	forget, err := openHashes(&file.Upload)
 	if err != nil {
 		j.display.Report(progress.Event{Event: "note", File: path, Text: fmt.Sprintf("%s: going on later will need a second reading: %v", path, err)})
@@ -336,6 +346,22 @@ func (j *sendJob) end(path string) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	delete(j.active, path)
+}
+
+// recordedDigest returns the SHA-256 that was taken while the file at path was
+// recorded, nil when it is no recording with a description beside it. The
+// receiver compares it with what it gets.
+func recordedDigest(path string, size int64) *filetransfer.Digest {
+	raw, err := os.ReadFile(strings.TrimSuffix(path, filepath.Ext(path)) + ".json")
+	if err != nil {
+		return nil
+	}
+	var info archive.Info
+	var digest filetransfer.Digest
+	if json.Unmarshal(raw, &info) != nil || info.Size != size || digest.UnmarshalText([]byte(info.SHA256)) != nil {
+		return nil
+	}
+	return &digest
 }
 
 // openHashes lets a large upload remember its hash between runs, in the user's
