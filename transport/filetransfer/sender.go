@@ -15,9 +15,9 @@ const (
 	// defaultTimeout is how long the other side may be silent: several
 	// heartbeats.
 	defaultTimeout = 30 * time.Second
-	// Limits of SenderParams.BufferBytes: by default one frame is read and
-	// sent while another is hashed.
-	defaultBuffer = 2 * (dataBytes + bufferUnit)
+	// Limits of SenderParams.BufferBytes: by default a frame of 64 KiB is
+	// read and sent while another is hashed.
+	defaultBuffer = 2 * (64<<10 + bufferUnit)
 	minBuffer     = 8 * bufferUnit
 )
 

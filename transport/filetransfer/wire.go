@@ -33,10 +33,9 @@ const (
 	// maxData bounds the payload of a DATA frame, and so the memory that a
 	// peer can make this side use.
 	maxData = 256 << 10
-	// dataBytes is what this package puts into a DATA frame: large enough to
-	// make the cost of a frame vanish, small enough for 100 transfers in
-	// 32 MiB.
-	dataBytes = 64 << 10
+	// dataBytes is the most that this package puts into a DATA frame: enough
+	// to make the cost of a frame vanish. With little memory it is less.
+	dataBytes = 128 << 10
 )
 
 type frameType byte
