@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"time"
@@ -156,6 +157,9 @@ func (o *receiveOptions) receive(ctx context.Context, std streams, log *slog.Log
 			return usageError("-status has no credentials, so it serves loopback addresses only, not %v", web.Addr())
 		}
 	}
+	// A goroutine that writes to the disk for long keeps its processor from the
+	// others until the scheduler has noticed; with one more there is one left.
+	runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + 1)
 	confined, err := confine(o.dir, o.reread()...)
 	if err != nil {
 		return err
