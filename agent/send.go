@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"crypto/tls"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -11,7 +10,6 @@ import (
 	"net/netip"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -20,7 +18,6 @@ import (
 
 	"github.com/lenscast/lenscast/agent/config"
 	"github.com/lenscast/lenscast/agent/progress"
-	"github.com/lenscast/lenscast/agent/recording/archive"
 	"github.com/lenscast/lenscast/agent/retry"
 	"github.com/lenscast/lenscast/transport/filetransfer"
 )
@@ -42,7 +39,8 @@ on its disk. Exit codes: 0 all confirmed, 1 none, 3 some.
   -plain              no TLS; on loopback that is so anyway unless -pin is given
   -delete             delete each file here once it is confirmed
   -rate RATE          send at most so much, like "4Mbit"
-  -parallel N         files at the same time, default 1
+  -parallel N         files at the same time; default: large ones one by one,
+                      small ones up to 8
   -retry DURATION     how long to try without progress, default 5m, 0s: once
   -legacy             the older exchange, which confirms nothing
   -json               JSON lines also on a terminal
@@ -51,10 +49,6 @@ on its disk. Exit codes: 0 all confirmed, 1 none, 3 some.
 		run: runSend,
 	}
 }
-
-// allBuffers is the memory in bytes for content of all files that are sent at
-// the same time.
-const allBuffers = 12 << 20
 
 // sendOptions are the flags of "lenscast send".
 type sendOptions struct {
@@ -80,7 +74,7 @@ func runSend(ctx context.Context, std streams, args []string) error {
 	fs.BoolVar(&o.json, "json", false, "")
 	fs.BoolVar(&o.verbose, "v", false, "")
 	fs.Func("rate", "", func(text string) error { return o.rate.UnmarshalText([]byte(text)) })
-	fs.IntVar(&o.parallel, "parallel", 1, "")
+	fs.IntVar(&o.parallel, "parallel", 0, "")
 	fs.Func("retry", "", func(text string) error { return o.retry.UnmarshalText([]byte(text)) })
 	args, err := parseFlags(fs, args, len(args))
 	if err != nil {
@@ -101,6 +95,9 @@ func runSend(ctx context.Context, std streams, args []string) error {
 	defer display.Close()
 	if o.legacy {
 		return sendLegacy(ctx, display, files, address)
+	}
+	if o.parallel == 0 {
+		o.parallel = usualParallel(files)
 	}
 	params, err := o.sender(address)
 	if err != nil {
@@ -124,8 +121,8 @@ func (o *sendOptions) check(address string) error {
 		return usageError("-plain means no TLS, so -pin and -cert have no use")
 	case (o.cert == "") != (o.key == ""):
 		return usageError("-cert and -key belong together")
-	case o.parallel < 1 || o.parallel > 64:
-		return usageError("-parallel is 1 to 64")
+	case o.parallel < 0 || o.parallel > maxParallel:
+		return usageError("-parallel is 1 to %d", maxParallel)
 	}
 	return nil
 }
@@ -134,7 +131,7 @@ func (o *sendOptions) check(address string) error {
 func (o *sendOptions) sender(address string) (filetransfer.SenderParams, error) {
 	p := filetransfer.SenderParams{
 		Address: address, Agent: o.agent, PlainToken: o.plain,
-		BufferBytes: min(allBuffers/o.parallel, 512<<10),
+		BufferBytes: min(allBuffers/o.parallel, oneBuffer),
 	}
 	if p.Agent == "" {
 		host, err := os.Hostname()
@@ -296,6 +293,11 @@ func (j *sendJob) attempts(ctx context.Context, sender *filetransfer.Sender, fil
 		if j.o.verbose {
 			j.explain(sender, path)
 		}
+		if mismatched(err) && file.File.SHA256 != nil {
+			// The file was changed after it was recorded: what it is now counts.
+			file.File.SHA256 = nil
+			continue
+		}
 		if err == nil || ctx.Err() != nil || filetransfer.Permanent(err) || time.Since(since) > time.Duration(j.o.retry) {
 			return receipt, err
 		}
@@ -346,51 +348,6 @@ func (j *sendJob) end(path string) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	delete(j.active, path)
-}
-
-// recordedDigest returns the SHA-256 that was taken while the file at path was
-// recorded, nil when it is no recording with a description beside it. The
-// receiver compares it with what it gets.
-func recordedDigest(path string, size int64) *filetransfer.Digest {
-	raw, err := os.ReadFile(strings.TrimSuffix(path, filepath.Ext(path)) + ".json")
-	if err != nil {
-		return nil
-	}
-	var info archive.Info
-	var digest filetransfer.Digest
-	if json.Unmarshal(raw, &info) != nil || info.Size != size || digest.UnmarshalText([]byte(info.SHA256)) != nil {
-		return nil
-	}
-	return &digest
-}
-
-// openHashes lets a large upload remember its hash between runs, in the user's
-// cache. forget ends that, for good once the file is confirmed.
-func openHashes(u *filetransfer.Upload) (forget func(confirmed bool), err error) {
-	forget = func(bool) {}
-	if u.File.Size <= filetransfer.HashStep {
-		return forget, nil
-	}
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		return forget, err
-	}
-	dir := filepath.Join(cache, "lenscast", "send")
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return forget, err
-	}
-	path := filepath.Join(dir, u.File.ID+".hashes")
-	hashes, err := filetransfer.OpenHashLog(path)
-	if err != nil {
-		return forget, err
-	}
-	u.Hashes = hashes
-	return func(confirmed bool) {
-		_ = hashes.Close() // what it lacks costs time, not correctness
-		if confirmed {
-			_ = os.Remove(path) // likewise: it is only in the way
-		}
-	}, nil
 }
 
 func sendLegacy(ctx context.Context, display *progress.Display, files []string, address string) error {
