@@ -12,6 +12,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"strings"
 	"syscall"
 	"time"
@@ -160,6 +161,7 @@ func (o *receiveOptions) receive(ctx context.Context, std streams, log *slog.Log
 	// A goroutine that writes to the disk for long keeps its processor from the
 	// others until the scheduler has noticed; with one more there is one left.
 	runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + 1)
+	debug.SetGCPercent(transferGC)
 	confined, err := confine(o.dir, o.reread()...)
 	if err != nil {
 		return err

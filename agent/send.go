@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -96,6 +97,7 @@ func runSend(ctx context.Context, std streams, args []string) error {
 	if o.legacy {
 		return sendLegacy(ctx, display, files, address)
 	}
+	debug.SetGCPercent(transferGC)
 	if o.parallel == 0 {
 		o.parallel = usualParallel(files)
 	}
@@ -180,6 +182,7 @@ type sendJob struct {
 
 	mu        sync.Mutex
 	active    map[string]filetransfer.Progress // by path
+	shown     time.Time
 	confirmed int
 }
 
@@ -331,10 +334,18 @@ func (j *sendJob) explain(sender *filetransfer.Sender, path string) {
 	}
 }
 
+// showEvery spares gathering all progress at every frame.
+const showEvery = 100 * time.Millisecond
+
 func (j *sendJob) show(path string, p filetransfer.Progress) {
 	j.mu.Lock()
 	p.Agent = "" // it is always this one
 	j.active[path] = p
+	if time.Since(j.shown) < showEvery {
+		j.mu.Unlock()
+		return
+	}
+	j.shown = time.Now()
 	all := make([]filetransfer.Progress, 0, len(j.active))
 	for _, p := range j.active {
 		all = append(all, p)

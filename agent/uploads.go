@@ -12,14 +12,18 @@ import (
 	"github.com/lenscast/lenscast/transport/filetransfer"
 )
 
+// transferGC lets the heap grow by a quarter until garbage is collected: what is
+// in it are buffers, which stay, and hardly anything that comes and goes.
+const transferGC = 25
+
 const (
-	maxParallel = 128
+	maxParallel = 64 // what a receiver takes from one address
 	// parallelBytes is the content that is sent at the same time, unless one
 	// file alone has more.
 	parallelBytes = 32 << 20
 	// allBuffers is the memory for content of all files that are sent at the
 	// same time, oneBuffer the most for one of them.
-	allBuffers = 12 << 20
+	allBuffers = 4 << 20
 	oneBuffer  = 512 << 10
 )
 

@@ -82,7 +82,7 @@ const (
 	queueBytes = 512 << 10
 	// allQueueBytes bounds it for all transfers together. When it is used up,
 	// the others receive and hash in turn.
-	allQueueBytes = 4 << 20
+	allQueueBytes = 2 << 20
 )
 
 // Receiver takes files from many senders at once.
