@@ -234,7 +234,7 @@ func (s *Sender) open(ctx context.Context, raw net.Conn, pacing uint64) (*link, 
 		}
 		conn = secure
 	}
-	out := &frameWriter{conn: conn, timeout: 2 * s.p.Timeout}
+	out := newFrameWriter(conn, 2*s.p.Timeout)
 	if err := conn.SetWriteDeadline(time.Now().Add(s.p.Timeout)); err != nil {
 		return nil, err
 	}

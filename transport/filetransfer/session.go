@@ -136,7 +136,7 @@ func (s *session) serveTLS(ctx context.Context) error {
 
 // serveV2 takes files one after the other.
 func (s *session) serveV2(ctx context.Context, conn net.Conn) error {
-	s.out = &frameWriter{conn: conn, timeout: answerTimeout}
+	s.out = newFrameWriter(conn, answerTimeout)
 	s.in = newFrameReader(conn)
 	s.steps = newPipeline(queueBytes, &s.r.queue)
 	s.in.data = s.steps.buffer

@@ -8,7 +8,6 @@ import (
 	"hash/crc32"
 	"io"
 	"net"
-	"sync"
 	"time"
 )
 
@@ -148,9 +147,15 @@ func (f *frameReader) next() (frameType, []byte, error) {
 // frameWriter puts frames on a connection, each in one Write, from any
 // goroutine.
 type frameWriter struct {
-	mu      sync.Mutex
 	conn    net.Conn
 	timeout time.Duration // for one frame
+	// turn holds who writes. It is a channel because testing/synctest lets
+	// no time pass, and so no write time out, while somebody waits for a mutex.
+	turn chan struct{}
+}
+
+func newFrameWriter(conn net.Conn, timeout time.Duration) *frameWriter {
+	return &frameWriter{conn: conn, timeout: timeout, turn: make(chan struct{}, 1)}
 }
 
 // message sends m as a frame of type t.
@@ -165,8 +170,8 @@ func (w *frameWriter) message(t frameType, m any) error {
 // frame sends a frame whose payload begins at headerBytes.
 func (w *frameWriter) frame(t frameType, frame []byte) error {
 	putHeader(frame, t)
-	w.mu.Lock()
-	defer w.mu.Unlock()
+	w.turn <- struct{}{}
+	defer func() { <-w.turn }()
 	if err := w.conn.SetWriteDeadline(time.Now().Add(w.timeout)); err != nil {
 		return err
 	}
