@@ -66,7 +66,9 @@ func (f *feedback) handlePacket(p rtcp.Packet, o *outgoing, reader Reader) {
 		}
 	case *rtcp.PictureLossIndication, *rtcp.FullIntraRequest:
 		f.plis.Add(1)
-		reader.RequestKeyframe()
+		if o.wantsKey(time.Now()) {
+			reader.RequestKeyframe()
+		}
 	}
 }
 
