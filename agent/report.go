@@ -146,11 +146,15 @@ func viewerStatus(v webrtc.SessionStatus, has float64, now time.Time) status.Vie
 // reduction says that a camera makes less than was asked for, and why; empty
 // when it does not.
 func reduction(flow stream.Stats) string {
-	if flow.LimitedBy == "" || flow.Told >= flow.Asked {
+	if flow.LimitedBy == "" || float64(flow.Told) > worthSaying*float64(flow.Asked) {
 		return ""
 	}
 	return fmt.Sprintf("reduced to %s by %s", megabits(float64(flow.Told)), flow.LimitedBy)
 }
+
+// worthSaying is the share of the bitrate that was asked for below which it
+// counts as reduced.
+const worthSaying = 0.9
 
 // leftOut says that somebody gets part of the pictures, and why; empty when all
 // are sent. has is what the camera has, in bit/s.
