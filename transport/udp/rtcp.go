@@ -3,6 +3,7 @@ package udp
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -162,8 +163,23 @@ func (p *Pusher) reportRTP(ctx context.Context, conn *packet.Conn) {
 	}
 }
 
-// receiveRTCP reads what a receiver sent: reports and wishes for a keyframe.
-func (p *Pusher) receiveRTCP(b []byte, reader Reader) {
+// resend sends a packet again that a receiver misses.
+func (p *Pusher) resend(conn *packet.Conn, to netip.AddrPort, number uint16) {
+	var room [1500]byte
+	b := p.rtp.history.appendPacket(room[:0], number, time.Now())
+	if len(b) == 0 {
+		return
+	}
+	if _, err := conn.WriteToAddrPort(b, to); err != nil {
+		return // it is asked for again
+	}
+	p.count.packets.Add(1)
+	p.count.bytes.Add(uint64(len(b)))
+}
+
+// receiveRTCP reads what a receiver sent: reports, wishes for a keyframe, and
+// the numbers of packets it misses.
+func (p *Pusher) receiveRTCP(b []byte, reader Reader, resend func(number uint16)) {
 	packets, err := rtcp.Unmarshal(b)
 	if err != nil {
 		return // not RTCP: receivers may send anything to open their firewall
@@ -179,6 +195,16 @@ func (p *Pusher) receiveRTCP(b []byte, reader Reader) {
 			from, reports = pkt.SSRC, pkt.Reports
 		case *rtcp.PictureLossIndication, *rtcp.FullIntraRequest:
 			reader.RequestKeyframe()
+		case *rtcp.TransportLayerNack:
+			if pkt.MediaSSRC != p.rtp.reports.ssrc {
+				continue
+			}
+			for _, pair := range pkt.Nacks {
+				pair.Range(func(number uint16) bool {
+					resend(number)
+					return true
+				})
+			}
 		}
 		for _, rr := range reports {
 			if f, ok := p.rtp.reports.feedback(from, rr, now); ok {

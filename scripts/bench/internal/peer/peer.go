@@ -64,7 +64,7 @@ func Lenscast(ctx context.Context, path string, in int, urls ...string) (*exec.C
 
 // FFmpeg runs one ffmpeg with an output for every url, in the given format.
 func FFmpeg(ctx context.Context, in int, format string, urls ...string) *exec.Cmd {
-	args := []string{"-v", "quiet", "-fflags", "nobuffer", "-f", "mpegts", "-i", input(in)}
+	args := []string{"-v", "quiet", "-fflags", "nobuffer", "-analyzeduration", "500000", "-f", "mpegts", "-i", input(in)}
 	for _, url := range urls {
 		args = append(args, "-an", "-c", "copy", "-f", format, url)
 	}
