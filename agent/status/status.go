@@ -100,6 +100,7 @@ type Push struct {
 	RTT             float64 `json:"rtt_seconds"`   // 0 when the receiver reports none
 	Loss            float64 `json:"loss"`          // share of packets, 0 to 1
 	ICE             *ICE    `json:"ice,omitempty"` // of WHIP
+	SDP             string  `json:"sdp,omitempty"` // of RTP: the path of its session description
 }
 
 // ICE is how far a push by WHIP has come to its server.

@@ -47,11 +47,11 @@ func Build(ctx context.Context, dir string) (string, error) {
 	return path, nil
 }
 
-// Lenscast runs the program at path with one camera that listens at the port
-// in, and pushes to urls.
+// Lenscast runs the program at path with one camera that listens at the UDP
+// port in, and pushes to urls. The viewer page is at the TCP port in.
 func Lenscast(ctx context.Context, path string, in int, urls ...string) (*exec.Cmd, error) {
-	config := fmt.Sprintf("[viewer]\nlisten = \"127.0.0.1:0\"\n[webrtc]\nlisten = \"127.0.0.1:%d\"\n"+
-		"[[camera]]\nname = \"bench\"\nsource = \"mpegts\"\nlisten = \"udp://127.0.0.1:%d\"\n", in+1, in)
+	config := fmt.Sprintf("[viewer]\nlisten = \"127.0.0.1:%d\"\n[webrtc]\nlisten = \"127.0.0.1:%d\"\n"+
+		"[[camera]]\nname = \"bench\"\nsource = \"mpegts\"\nlisten = \"udp://127.0.0.1:%d\"\n", in, in+1, in)
 	for _, url := range urls {
 		config += fmt.Sprintf("[[camera.push]]\nurl = %q\n", url)
 	}
