@@ -51,6 +51,25 @@ func (j *judge) count() int {
 	return len(j.arrived)
 }
 
+// keys returns how many of them are keyframes.
+func (j *judge) keys() (n int) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for number := range j.arrived {
+		if j.source.clip[number%len(j.source.clip)].Key {
+			n++
+		}
+	}
+	return n
+}
+
+// forget begins anew.
+func (j *judge) forget() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	clear(j.arrived)
+}
+
 // verdict is what a viewer saw.
 type verdict struct {
 	rate        float64 // bit/s of pictures that could be shown

@@ -2,6 +2,10 @@
 // ffmpeg and GStreamer over bad networks, and prints it as a table:
 //
 //	go run ./scripts/bench/badnet -seconds 15 | tee badnet.md
+//	go run ./scripts/bench/badnet -recovery
+//
+// The second kills, or freezes, the receivers of lenscast, and tells how long it
+// takes to notice and to come back to them.
 //
 // All senders get the same camera, about 5 Mbit/s of MPEG-TS over UDP with a
 // keyframe every second, and pass it on as it is. The networks are made by a
@@ -66,8 +70,13 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	only := flags.String("only", "", "measure only the networks whose name contains this")
 	forms := flags.String("forms", "rtp,udp,srt", "what to measure")
 	senders := flags.String("senders", "lenscast,ffmpeg,gstreamer", "whom to measure")
+	recovery := flags.Bool("recovery", false, "measure how lenscast comes back to receivers that fail")
+	server := flags.String("subscribe", "", "used by badnet itself to start a client of a UDP server")
 	if err := flags.Parse(args); err != nil {
 		return err
+	}
+	if *server != "" {
+		return subscribe(*server)
 	}
 	dir, err := os.MkdirTemp("", "badnet")
 	if err != nil {
@@ -80,6 +89,9 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	}
 	if b.source, err = newSource(ctx, dir); err != nil {
 		return err
+	}
+	if *recovery {
+		return b.recoveries(ctx, out)
 	}
 	fmt.Fprintln(out, "| network | form | sender | Mbit/s | freezes | frozen s | p50 ms | p99 ms | keyframes damaged |")
 	fmt.Fprintln(out, "|---|---|---|--:|--:|--:|--:|--:|--:|")

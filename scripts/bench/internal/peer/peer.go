@@ -5,7 +5,9 @@ package peer
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -82,24 +84,21 @@ func input(port int) string {
 	return fmt.Sprintf("udp://127.0.0.1:%d?buffer_size=4000000&fifo_size=50000", port)
 }
 
-// FreePort returns an even UDP port with a free one above it, as RTP likes it.
+// FreePort returns an even port with a free one above it, as RTP likes it,
+// below those that the system gives to others.
 func FreePort() (int, error) {
 	loopback := net.IPv4(127, 0, 0, 1)
+	free := func(port int) bool {
+		c, err := net.ListenUDP("udp4", &net.UDPAddr{IP: loopback, Port: port})
+		if err == nil {
+			c.Close()
+		}
+		return err == nil
+	}
 	for range 100 {
-		c, err := net.ListenUDP("udp4", &net.UDPAddr{IP: loopback})
-		if err != nil {
-			return 0, err
-		}
-		port := c.LocalAddr().(*net.UDPAddr).Port
-		above, err := net.ListenUDP("udp4", &net.UDPAddr{IP: loopback, Port: port + 1})
-		c.Close()
-		if err != nil {
-			continue
-		}
-		above.Close()
-		if port%2 == 0 {
+		if port := 20_000 + 2*rand.IntN(6000); free(port) && free(port+1) {
 			return port, nil
 		}
 	}
-	return 0, fmt.Errorf("no two UDP ports in a row are free")
+	return 0, errors.New("no two UDP ports in a row are free")
 }
