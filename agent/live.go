@@ -40,11 +40,16 @@ func (s *supervisor) live() yield.Live {
 	f.at = time.Now()
 	s.mu.Lock()
 	rtc, pushes := s.rtc, s.allPushes()
+	reduced := false
+	for _, c := range s.cameras {
+		reduced = reduced || reduction(c.stream.Stats()) != ""
+	}
 	s.mu.Unlock()
 	before := f.receivers
-	f.receivers, f.live = make(map[string]receiverFeel), yield.Live{Dropped: f.live.Dropped}
+	f.receivers, f.live = make(map[string]receiverFeel), yield.Live{Dropped: f.live.Dropped, Reduced: reduced}
 	if rtc != nil {
 		for _, v := range rtc.server.Sessions() {
+			f.live.Reduced = f.live.Reduced || v.LeavesOut
 			dropped := v.DroppedPictures
 			if v.Transport != "udp" {
 				dropped = 0 // they wait for the viewer, not for this machine
@@ -54,6 +59,7 @@ func (s *supervisor) live() yield.Live {
 	}
 	for _, p := range pushes {
 		if st := p.push.Status(); isLive(st.State) {
+			f.live.Reduced = f.live.Reduced || st.Feedback.LeavesOut
 			f.add(before, "push of "+st.Camera+" to "+st.Destination, st.Bitrate, st.Feedback.RTT, st.Feedback.Loss, st.DroppedPictures)
 		}
 	}
