@@ -31,6 +31,9 @@ func (s *supervisor) report() *status.Report {
 		Pushes:   []status.Push{},
 		Problems: append([]string{}, s.problems...),
 	}
+	if s.diskMissing != "" {
+		r.Problems = append(r.Problems, s.diskMissing)
+	}
 	viewers := make(map[string]int)
 	if s.rtc != nil {
 		for _, v := range s.rtc.server.Sessions() {
@@ -82,6 +85,9 @@ func (s *supervisor) report() *status.Report {
 
 func cameraStatus(c *runningCamera, viewers int) status.Camera {
 	st, flow := c.camera.Status(), c.stream.Stats()
+	if st.Audio != "" {
+		st.Detail += "; " + st.Audio
+	}
 	return status.Camera{
 		Name:        c.cfg.Name,
 		Source:      string(c.cfg.Source),
