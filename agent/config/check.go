@@ -29,6 +29,9 @@ func (c *Config) check(r *report) {
 	for i := range c.Cameras {
 		c.Cameras[i].check(r, element("camera", i))
 		c.checkAgainstOthers(r, i)
+		if c.Offload.When == OffloadIdle && len(c.Cameras[i].Pushes) > 0 {
+			r.warning("offload.when", "nothing is sent while camera %q is pushed, which is as long as somebody takes it", c.Cameras[i].Name)
+		}
 	}
 }
 
