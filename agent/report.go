@@ -61,6 +61,9 @@ func (s *supervisor) report() *status.Report {
 		}
 		for _, p := range running.pushes {
 			ps := pushStatus(p.push.Status(), cs.Bitrate)
+			if p.ice != nil {
+				ps.ICE = iceStatus(p.ice())
+			}
 			r.Pushes = append(r.Pushes, ps)
 			if ps.Reason != "" {
 				r.Problems = append(r.Problems, fmt.Sprintf("camera %q: %s", ps.Camera, ps.Reason))
@@ -196,6 +199,17 @@ func offloadStatus(st offload.Status) *status.Offload {
 		o.Percent = 100 * float64(st.Sent) / float64(st.Size)
 	}
 	return o
+}
+
+func iceStatus(ice webrtc.ICEStatus) *status.ICE {
+	return &status.ICE{
+		State:            ice.State,
+		Local:            ice.Local,
+		Remote:           ice.Remote,
+		LocalCandidates:  append([]string{}, ice.LocalCandidates...),
+		RemoteCandidates: append([]string{}, ice.RemoteCandidates...),
+		Restarts:         ice.Restarts,
+	}
 }
 
 // stateDir is where small files are kept over restarts: what systemd gives

@@ -153,7 +153,7 @@ func (s *supervisor) start(ctx context.Context, cfg *config.Config) error {
 		return err
 	}
 	for _, c := range cfg.Cameras {
-		if err := s.startCamera(ctx, c); err != nil {
+		if err := s.startCamera(ctx, c, cfg.WebRTC); err != nil {
 			return err
 		}
 	}
@@ -224,12 +224,18 @@ func webrtcParams(cfg *config.Config, feed func(string) (webrtc.Feed, error), lo
 	for _, ip := range cfg.WebRTC.PublicAddresses {
 		p.PublicAddresses = append(p.PublicAddresses, ip.Addr)
 	}
-	for _, server := range cfg.WebRTC.ICEServers {
-		p.ICEServers = append(p.ICEServers, webrtc.ICEServer{
+	p.ICEServers = iceServers(cfg.WebRTC)
+	return p
+}
+
+func iceServers(cfg config.WebRTC) []webrtc.ICEServer {
+	var all []webrtc.ICEServer
+	for _, server := range cfg.ICEServers {
+		all = append(all, webrtc.ICEServer{
 			URL: server.URL, Username: server.Username, Credential: server.Password.Reveal(),
 		})
 	}
-	return p
+	return all
 }
 
 func (s *supervisor) startWeb(ctx context.Context, cfg *config.Config) error {

@@ -15,7 +15,7 @@
 //  3. the environment, LENSCAST_VIEWER_PASSWORD;
 //  4. the TOML file itself.
 //
-// The first and third exist for the keys of [viewer] only. Secrets are never
+// The first and third exist for the keys of [viewer] and [offload] only. Secrets are never
 // printed, see [Secret].
 //
 // # A new table

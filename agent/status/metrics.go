@@ -64,6 +64,18 @@ func viewerMetrics() []of[Viewer] {
 // pushMetrics all have the labels camera and destination.
 func pushMetrics() []of[Push] {
 	return []of[Push]{
+		{metric{"lenscast_push_sending", "gauge", "1 while pictures go out, 0 while they do not"}, func(p *Push) float64 {
+			if p.State == Sending {
+				return 1
+			}
+			return 0
+		}},
+		{metric{"lenscast_push_ice_restarts_total", "counter", "Restarts of ICE, 0 but for WHIP"}, func(p *Push) float64 {
+			if p.ICE == nil {
+				return 0
+			}
+			return float64(p.ICE.Restarts)
+		}},
 		{metric{"lenscast_push_receivers", "gauge", "Receivers that get the stream now"}, func(p *Push) float64 { return float64(p.Receivers) }},
 		{metric{"lenscast_push_bits_per_second", "gauge", "Bitrate over the last second"}, func(p *Push) float64 { return p.Bitrate }},
 		{metric{"lenscast_push_rtt_seconds", "gauge", "Round-trip time, 0 when unknown"}, func(p *Push) float64 { return p.RTT }},

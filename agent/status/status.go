@@ -66,6 +66,9 @@ const Live = "live"
 // Recording is the state of a recorder that writes pictures.
 const Recording = "recording"
 
+// Sending is the state of a push whose pictures go out.
+const Sending = "sending"
+
 // Viewer is one session.
 type Viewer struct {
 	ID              string  `json:"id"`
@@ -90,7 +93,7 @@ type Viewer struct {
 type Push struct {
 	Camera          string  `json:"camera"`
 	Destination     string  `json:"destination"` // without options
-	State           string  `json:"state"`       // connecting, listening, sending, no picture, waiting
+	State           string  `json:"state"`       // connecting, listening, sending, no picture, interrupted, waiting
 	Since           Time    `json:"since"`       // when the state began
 	Reason          string  `json:"reason"`      // why it does not work, empty when it does
 	Failures        uint64  `json:"failures"`    // attempts and connections
@@ -98,11 +101,22 @@ type Push struct {
 	Bitrate         float64 `json:"bitrate"`
 	PacketsSent     uint64  `json:"packets_sent"`
 	DroppedPictures uint64  `json:"dropped_pictures"`
-	LastPicture     Time    `json:"last_picture"` // sent
-	RTT             float64 `json:"rtt_seconds"`  // 0 when the receiver reports none
-	Loss            float64 `json:"loss"`         // share of packets, 0 to 1
-	Affordable      float64 `json:"affordable_bitrate"`
-	Note            string  `json:"note,omitempty"` // that pictures are left out, and why
+	LastPicture     Time    `json:"last_picture"`       // sent
+	RTT             float64 `json:"rtt_seconds"`        // 0 when the receiver reports none
+	Loss            float64 `json:"loss"`               // share of packets, 0 to 1
+	Affordable      float64 `json:"affordable_bitrate"` // 0 without a known limit
+	Note            string  `json:"note,omitempty"`     // that pictures are left out, and why
+	ICE             *ICE    `json:"ice,omitempty"`      // of WHIP
+}
+
+// ICE is how far a push by WHIP has come to its server.
+type ICE struct {
+	State            string   `json:"state"` // new, checking, connected, disconnected, failed, closed
+	Local            string   `json:"local"` // the addresses in use, such as "udp 192.0.2.1:8189 (host)", empty without
+	Remote           string   `json:"remote"`
+	LocalCandidates  []string `json:"local_candidates"` // that were tried
+	RemoteCandidates []string `json:"remote_candidates"`
+	Restarts         uint64   `json:"restarts"`
 }
 
 // Offload is the queue of recordings that go to a server.

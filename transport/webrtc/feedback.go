@@ -29,10 +29,16 @@ type feedback struct {
 	loss float64
 }
 
+// wisher takes what the other end wishes. It never blocks.
+type wisher interface {
+	requestKeyframe()
+	afford(bitsPerSecond int) // 0 is no known limit
+}
+
 // handle reads a compound packet about stream o, answers NACKs, and passes on
-// to the reader what the other end wishes. A packet that cannot be read is
+// what the other end wishes. A packet that cannot be read is
 // skipped: it was authenticated, so it is the other end's mistake.
-func (f *feedback) handle(raw []byte, o *outgoing, reader Reader) {
+func (f *feedback) handle(raw []byte, o *outgoing, to wisher) {
 	for len(raw) >= rtcpHeader {
 		size := rtcpHeader * (1 + int(binary.BigEndian.Uint16(raw[2:])))
 		if size > len(raw) {
@@ -41,20 +47,20 @@ func (f *feedback) handle(raw []byte, o *outgoing, reader Reader) {
 		if raw[1] == transportFeedback && raw[0]&0x1f == formatTransportCC {
 			// Several a second, of every packet: not for a parser that
 			// makes an object of each.
-			o.hear(raw[:size], reader)
+			o.hear(raw[:size], to)
 		} else if packets, err := rtcp.Unmarshal(raw[:size]); err == nil {
-			f.handlePacket(packets[0], o, reader)
+			f.handlePacket(packets[0], o, to)
 		}
 		raw = raw[size:]
 	}
 }
 
-func (f *feedback) handlePacket(p rtcp.Packet, o *outgoing, reader Reader) {
+func (f *feedback) handlePacket(p rtcp.Packet, o *outgoing, to wisher) {
 	switch p := p.(type) {
 	case *rtcp.ReceiverReport:
-		f.report(p.Reports, o, reader)
+		f.report(p.Reports, o, to)
 	case *rtcp.SenderReport:
-		f.report(p.Reports, o, reader)
+		f.report(p.Reports, o, to)
 	case *rtcp.TransportLayerNack:
 		if p.MediaSSRC != o.ssrc {
 			return
@@ -67,14 +73,14 @@ func (f *feedback) handlePacket(p rtcp.Packet, o *outgoing, reader Reader) {
 	case *rtcp.PictureLossIndication, *rtcp.FullIntraRequest:
 		f.plis.Add(1)
 		if o.wantsKey(time.Now()) {
-			reader.RequestKeyframe()
+			to.requestKeyframe()
 		}
 	}
 }
 
 // report takes loss and round-trip time from the block about our stream
 // (RFC 3550 section 6.4.1).
-func (f *feedback) report(blocks []rtcp.ReceptionReport, o *outgoing, reader Reader) {
+func (f *feedback) report(blocks []rtcp.ReceptionReport, o *outgoing, to wisher) {
 	for _, b := range blocks {
 		if b.SSRC != o.ssrc {
 			continue
@@ -90,7 +96,7 @@ func (f *feedback) report(blocks []rtcp.ReceptionReport, o *outgoing, reader Rea
 		}
 		told := packet.Feedback{At: time.Now(), Loss: f.loss, RTT: f.rtt}
 		f.mu.Unlock()
-		o.hearReport(told, reader)
+		o.hearReport(told, to)
 	}
 }
 

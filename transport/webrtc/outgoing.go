@@ -346,25 +346,25 @@ func (o *outgoing) packet(seq uint16) (rtp.Header, []byte, bool) {
 	return rtp.Header{}, nil, false
 }
 
-// hear takes transport-wide feedback, and tells the reader what it means. A
+// hear takes transport-wide feedback, and passes on what it means. A
 // packet that is wrong changes nothing.
-func (o *outgoing) hear(raw []byte, reader Reader) {
+func (o *outgoing) hear(raw []byte, to wisher) {
 	if o.transportID == 0 || o.estimator.Feedback(raw, time.Now()) != nil {
 		return
 	}
-	o.afford(o.estimator.Target(), reader)
+	o.afford(o.estimator.Target(), to)
 }
 
 // hearReport takes what a receiver report says, where there is nothing better.
-func (o *outgoing) hearReport(told packet.Feedback, reader Reader) {
+func (o *outgoing) hearReport(told packet.Feedback, to wisher) {
 	if o.transportID != 0 {
 		return
 	}
 	o.estimate.Feedback(told, o.octets.Load())
-	o.afford(o.estimate.Target(), reader)
+	o.afford(o.estimate.Target(), to)
 }
 
-func (o *outgoing) afford(target int, reader Reader) {
+func (o *outgoing) afford(target int, to wisher) {
 	if target >= congestion.Unlimited {
 		target = 0
 	}
@@ -375,7 +375,7 @@ func (o *outgoing) afford(target int, reader Reader) {
 	if before == 0 || 10*target < 9*before {
 		o.lastKey.Store(0) // it was lost with the rest
 	}
-	reader.Afford(target)
+	to.afford(target)
 }
 
 // ntpTime returns a wall-clock time in NTP format (RFC 5905 section 6).

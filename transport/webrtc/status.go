@@ -35,7 +35,7 @@ func (s *session) state(now time.Time) string {
 	switch {
 	case !s.up.isSet():
 		return "connecting"
-	case s.interrupted.Load():
+	case !closed(s.link.isUp()):
 		return "interrupted"
 	case last == 0 || now.Sub(time.UnixMilli(last)) > silence:
 		return "waiting"

@@ -22,12 +22,26 @@ const TIMEOUT = 4_000; // ms
  * @property {string} [recording] what its recorder does, undefined without one
  */
 
+/**
+ * @typedef {object} Push a [[camera.push]] as the agent's status has it
+ * @property {string} camera
+ * @property {string} destination
+ * @property {string} state "connecting", "listening", "sending", "no picture",
+ *   "interrupted" or "waiting"
+ * @property {string} reason why it does not work, in words
+ * @property {number} receivers
+ * @property {number} bitrate
+ * @property {{state: string}} [ice] of WHIP
+ */
+
 /** Event: "change" after every answer, and when there is none. */
 export class StatusFeed extends EventTarget {
   /** @type {'unknown'|'answers'|'silent'|'signed-out'} */
   agent = 'unknown';
   /** @type {Camera[]} as last heard */
   cameras = [];
+  /** @type {Push[]} as last heard */
+  pushes = [];
   /** What is wrong with the agent, in words. @type {string[]} */
   problems = [];
   version = '';
@@ -67,6 +81,7 @@ export class StatusFeed extends EventTarget {
       if (!response.ok) return 'silent';
       const status = await response.json();
       this.cameras = status.cameras ?? [];
+      this.pushes = status.pushes ?? [];
       this.problems = status.problems ?? [];
       this.version = status.version ?? '';
       this.time = status.time ?? '';

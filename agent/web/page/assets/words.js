@@ -194,3 +194,16 @@ export function duration(ms) {
   if (seconds < 86400) return `${Math.floor(seconds / 3600)} h ${Math.floor((seconds % 3600) / 60)} min`;
   return `${Math.floor(seconds / 86400)} d ${Math.floor((seconds % 86400) / 3600)} h`;
 }
+
+/**
+ * One push in one line.
+ * @param {import('./status.js').Push} push
+ */
+export function push({ destination, state, reason, receivers, bitrate: rate, ice }) {
+  const why = reason.replace(`push to ${destination}: `, '');
+  const parts = [state];
+  if (state === 'sending') parts.push(bitrate(rate));
+  if (state === 'sending' && receivers > 1) parts.push(`${receivers} receivers`);
+  if (state === 'connecting' && ice && ice.state !== 'new') parts.push(`ICE ${ice.state}`);
+  return `${destination}: ${[...parts, why].filter(Boolean).join(' · ')}`;
+}

@@ -107,3 +107,17 @@ test('figures as people read them', () => {
   assert.equal(words.duration(7_260_000), '2 h 1 min');
   assert.equal(words.duration(90_000_000), '1 d 1 h');
 });
+
+test('a push in one line', () => {
+  const push = { camera: 'hero', destination: 'https://a.example/whip', state: 'sending', reason: '', receivers: 1, bitrate: 2_410_000, ice: { state: 'connected' } };
+  assert.equal(words.push(push), 'https://a.example/whip: sending · 2.4 Mbit/s');
+  assert.equal(words.push({ ...push, receivers: 3 }), 'https://a.example/whip: sending · 2.4 Mbit/s · 3 receivers');
+  assert.equal(
+    words.push({ ...push, state: 'waiting', reason: 'push to https://a.example/whip: nobody listens there' }),
+    'https://a.example/whip: waiting · nobody listens there',
+  );
+  assert.equal(
+    words.push({ ...push, state: 'connecting', reason: '', ice: { state: 'checking' } }),
+    'https://a.example/whip: connecting · ICE checking',
+  );
+});
