@@ -25,7 +25,7 @@ type runningCamera struct {
 	recorder *runningRecorder // nil when it is not recorded
 }
 
-func (s *supervisor) startCamera(ctx context.Context, c config.Camera) error {
+func (s *supervisor) startCamera(ctx context.Context, c config.Camera, rtc config.WebRTC) error {
 	source, err := newSource(c, s.log.With(logKeyCamera, c.Name))
 	if err != nil {
 		return fmt.Errorf("camera %q: %w", c.Name, err)
@@ -33,13 +33,14 @@ func (s *supervisor) startCamera(ctx context.Context, c config.Camera) error {
 	running := &runningCamera{cfg: c, stream: stream.New(c.Name)}
 	running.camera = camera.New(camera.Params{
 		Name: c.Name, Source: source, Stream: running.stream, Log: s.log,
+		Bitrate: int(c.Bitrate), MinBitrate: int(c.MinBitrate),
 	})
 	running.part = startPart(ctx, "camera "+c.Name, running.camera.Run, s.partFailed)
 	s.mu.Lock()
 	s.cameras[c.Name] = running
 	s.mu.Unlock()
 	s.startRecorder(ctx, running, s.cfg.Recording)
-	return s.startPushes(ctx, running, c.Pushes)
+	return s.startPushes(ctx, running, c.Pushes, rtc)
 }
 
 // stopCamera ends a camera with its pushes and, with its stream, the sessions
@@ -67,7 +68,9 @@ func (s *supervisor) feed(name string) (webrtc.Feed, error) {
 		return webrtc.Feed{}, webrtc.ErrNotLive // its profile is not known yet
 	}
 	return webrtc.Feed{
-		Open:    func() webrtc.Reader { return running.stream.Subscribe(stream.AtOnce, viewerQueue) },
+		Open: func() webrtc.Reader {
+			return running.stream.Subscribe(stream.AtOnce, viewerQueue).As(stream.Viewer, "a viewer")
+		},
 		Profile: stats.Profile,
 	}, nil
 }

@@ -39,7 +39,7 @@ func (s *supervisor) reload(ctx context.Context) {
 	}
 	for _, c := range next.Cameras {
 		if s.cameras[c.Name] == nil {
-			note(s.startCamera(ctx, c))
+			note(s.startCamera(ctx, c, next.WebRTC))
 		}
 	}
 	for _, name := range changes.Pushed {
@@ -88,7 +88,7 @@ func (s *supervisor) restartPushes(ctx context.Context, name string, next *confi
 			s.mu.Lock()
 			running.cfg = c
 			s.mu.Unlock()
-			err = errors.Join(err, s.startPushes(ctx, running, c.Pushes))
+			err = errors.Join(err, s.startPushes(ctx, running, c.Pushes, next.WebRTC))
 		}
 	}
 	return err

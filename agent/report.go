@@ -12,6 +12,7 @@ import (
 	"github.com/lenscast/lenscast/agent/push"
 	"github.com/lenscast/lenscast/agent/recording"
 	"github.com/lenscast/lenscast/agent/status"
+	"github.com/lenscast/lenscast/agent/stream"
 	"github.com/lenscast/lenscast/transport/webrtc"
 )
 
@@ -37,7 +38,11 @@ func (s *supervisor) report() *status.Report {
 	if s.rtc != nil {
 		for _, v := range s.rtc.server.Sessions() {
 			viewers[v.Camera]++
-			r.Viewers = append(r.Viewers, viewerStatus(v, now))
+			has := 0.0
+			if c := s.cameras[v.Camera]; c != nil {
+				has = c.stream.Stats().Bitrate
+			}
+			r.Viewers = append(r.Viewers, viewerStatus(v, has, now))
 		}
 	}
 	for _, c := range s.cfg.Cameras {
@@ -57,8 +62,14 @@ func (s *supervisor) report() *status.Report {
 				r.Problems = append(r.Problems, fmt.Sprintf("camera %q is not recorded: %s", c.Name, st.Reason))
 			}
 		}
-		for _, p := range running.pushes {
-			ps := pushStatus(p.push.Status())
+		for i, p := range running.pushes {
+			ps := pushStatus(p.push.Status(), cs.Bitrate)
+			if p.sdp != nil {
+				ps.SDP = sdpPath(c.Name, i+1)
+			}
+			if p.ice != nil {
+				ps.ICE = iceStatus(p.ice())
+			}
 			r.Pushes = append(r.Pushes, ps)
 			if ps.Reason != "" {
 				r.Problems = append(r.Problems, fmt.Sprintf("camera %q: %s", ps.Camera, ps.Reason))
@@ -99,6 +110,9 @@ func cameraStatus(c *runningCamera, viewers int) status.Camera {
 		Restarts:    st.Restarts,
 		Lost:        st.Lost,
 		Skipped:     st.Skipped,
+		Asked:       float64(flow.Asked),
+		Told:        float64(flow.Told),
+		Reduced:     reduction(flow),
 		Viewers:     viewers,
 		LastPicture: status.Time{Time: st.LastPicture},
 		Stuck:       st.Stuck,
@@ -117,7 +131,7 @@ func cameraProblem(c status.Camera) string {
 	return ""
 }
 
-func viewerStatus(v webrtc.SessionStatus, now time.Time) status.Viewer {
+func viewerStatus(v webrtc.SessionStatus, has float64, now time.Time) status.Viewer {
 	return status.Viewer{
 		ID:              v.ID,
 		Camera:          v.Camera,
@@ -133,10 +147,36 @@ func viewerStatus(v webrtc.SessionStatus, now time.Time) status.Viewer {
 		DroppedPictures: v.DroppedPictures,
 		RTT:             v.RTT.Seconds(),
 		Loss:            v.Loss,
+		Affordable:      float64(v.Affordable),
+		Note:            leftOut(v.LeavesOut, v.Affordable, has),
 	}
 }
 
-func pushStatus(p push.Status) status.Push {
+// reduction says that a camera makes less than was asked for, and why; empty
+// when it does not.
+func reduction(flow stream.Stats) string {
+	if flow.LimitedBy == "" || float64(flow.Told) > worthSaying*float64(flow.Asked) {
+		return ""
+	}
+	return fmt.Sprintf("reduced to %s by %s", megabits(float64(flow.Told)), flow.LimitedBy)
+}
+
+// worthSaying is the share of the bitrate that was asked for below which it
+// counts as reduced.
+const worthSaying = 0.9
+
+// leftOut says that somebody gets part of the pictures, and why; empty when all
+// are sent. has is what the camera has, in bit/s.
+func leftOut(leavesOut bool, affordable int, has float64) string {
+	if !leavesOut || affordable == 0 {
+		return ""
+	}
+	return fmt.Sprintf("the network carries %s of %s: pictures are left out", megabits(float64(affordable)), megabits(has))
+}
+
+func megabits(bitsPerSecond float64) string { return fmt.Sprintf("%.1f Mbit/s", bitsPerSecond/1e6) }
+
+func pushStatus(p push.Status, has float64) status.Push {
 	return status.Push{
 		Camera:          p.Camera,
 		Destination:     p.Destination,
@@ -151,6 +191,8 @@ func pushStatus(p push.Status) status.Push {
 		LastPicture:     status.Time{Time: p.LastPicture},
 		RTT:             p.Feedback.RTT.Seconds(),
 		Loss:            p.Feedback.Loss,
+		Affordable:      float64(p.Feedback.Affordable),
+		Note:            leftOut(p.Feedback.LeavesOut, p.Feedback.Affordable, has),
 	}
 }
 
@@ -166,6 +208,17 @@ func offloadStatus(st offload.Status) *status.Offload {
 		o.Percent = 100 * float64(st.Sent) / float64(st.Size)
 	}
 	return o
+}
+
+func iceStatus(ice webrtc.ICEStatus) *status.ICE {
+	return &status.ICE{
+		State:            ice.State,
+		Local:            ice.Local,
+		Remote:           ice.Remote,
+		LocalCandidates:  append([]string{}, ice.LocalCandidates...),
+		RemoteCandidates: append([]string{}, ice.RemoteCandidates...),
+		Restarts:         ice.Restarts,
+	}
 }
 
 // stateDir is where small files are kept over restarts: what systemd gives

@@ -156,7 +156,7 @@ func (s *supervisor) start(ctx context.Context, cfg *config.Config) error {
 		return err
 	}
 	for _, c := range cfg.Cameras {
-		if err := s.startCamera(ctx, c); err != nil {
+		if err := s.startCamera(ctx, c, cfg.WebRTC); err != nil {
 			return err
 		}
 	}
@@ -227,12 +227,18 @@ func webrtcParams(cfg *config.Config, feed func(string) (webrtc.Feed, error), lo
 	for _, ip := range cfg.WebRTC.PublicAddresses {
 		p.PublicAddresses = append(p.PublicAddresses, ip.Addr)
 	}
-	for _, server := range cfg.WebRTC.ICEServers {
-		p.ICEServers = append(p.ICEServers, webrtc.ICEServer{
+	p.ICEServers = iceServers(cfg.WebRTC)
+	return p
+}
+
+func iceServers(cfg config.WebRTC) []webrtc.ICEServer {
+	var all []webrtc.ICEServer
+	for _, server := range cfg.ICEServers {
+		all = append(all, webrtc.ICEServer{
 			URL: server.URL, Username: server.Username, Credential: server.Password.Reveal(),
 		})
 	}
-	return p
+	return all
 }
 
 func (s *supervisor) startWeb(ctx context.Context, cfg *config.Config) error {
@@ -246,6 +252,7 @@ func (s *supervisor) startWeb(ctx context.Context, cfg *config.Config) error {
 		StateDir:   stateDir(),
 		WHEP:       s,
 		Recordings: http.HandlerFunc(s.recordings),
+		Pushes:     http.HandlerFunc(s.servePush),
 		Offload:    http.HandlerFunc(s.offloaded),
 		Status:     func() any { return s.report() },
 		Metrics:    func(w io.Writer) { s.report().WriteMetrics(w) },

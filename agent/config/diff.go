@@ -12,7 +12,8 @@ type Changes struct {
 	// Cameras by name. One whose name changed is removed and added.
 	Added, Changed, Removed []string
 
-	// Pushed are the cameras of which nothing but the pushes changed.
+	// Pushed are the cameras of which nothing but the pushes changed, or the
+	// ICE servers that these use.
 	Pushed []string
 }
 
@@ -25,6 +26,7 @@ func Diff(old, new *Config) Changes {
 		Recording: old.Recording != new.Recording,
 		Offload:   !reflect.DeepEqual(old.Offload, new.Offload),
 	}
+	otherServers := !reflect.DeepEqual(old.WebRTC.ICEServers, new.WebRTC.ICEServers)
 	before := make(map[string]Camera)
 	for _, camera := range old.Cameras {
 		before[camera.Name] = camera
@@ -34,6 +36,8 @@ func Diff(old, new *Config) Changes {
 		switch delete(before, camera.Name); {
 		case !ok:
 			c.Added = append(c.Added, camera.Name)
+		case reflect.DeepEqual(was, camera) && otherServers && len(camera.Pushes) > 0:
+			c.Pushed = append(c.Pushed, camera.Name)
 		case reflect.DeepEqual(was, camera):
 		case reflect.DeepEqual(was.withoutPushes(), camera.withoutPushes()):
 			c.Pushed = append(c.Pushed, camera.Name)

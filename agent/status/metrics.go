@@ -34,6 +34,8 @@ func cameraMetrics() []of[Camera] {
 		{metric{"lenscast_camera_height_pixels", "gauge", "Height of the picture"}, func(c *Camera) float64 { return float64(c.Height) }},
 		{metric{"lenscast_camera_frames_per_second", "gauge", "Pictures per second over the last seconds"}, func(c *Camera) float64 { return c.FPS }},
 		{metric{"lenscast_camera_bits_per_second", "gauge", "Bitrate over the last seconds"}, func(c *Camera) float64 { return c.Bitrate }},
+		{metric{"lenscast_camera_asked_bits_per_second", "gauge", "Bitrate that was asked for, 0 when the camera can't follow the network"}, func(c *Camera) float64 { return c.Asked }},
+		{metric{"lenscast_camera_target_bits_per_second", "gauge", "Bitrate that the encoder is to make, as readers afford"}, func(c *Camera) float64 { return c.Told }},
 		{metric{"lenscast_camera_gop_seconds", "gauge", "Time between the last two keyframes"}, func(c *Camera) float64 { return c.GOP }},
 		{metric{"lenscast_camera_viewers", "gauge", "Viewers of this camera"}, func(c *Camera) float64 { return float64(c.Viewers) }},
 		{metric{"lenscast_camera_pictures_total", "counter", "Pictures received"}, func(c *Camera) float64 { return float64(c.Pictures) }},
@@ -50,6 +52,7 @@ func viewerMetrics() []of[Viewer] {
 		{metric{"lenscast_viewer_bits_per_second", "gauge", "Bitrate over the last second"}, func(v *Viewer) float64 { return v.Bitrate }},
 		{metric{"lenscast_viewer_rtt_seconds", "gauge", "Round-trip time, 0 when unknown"}, func(v *Viewer) float64 { return v.RTT }},
 		{metric{"lenscast_viewer_loss_ratio", "gauge", "Share of packets lost, 0 to 1"}, func(v *Viewer) float64 { return v.Loss }},
+		{metric{"lenscast_viewer_affordable_bits_per_second", "gauge", "Bitrate that the way there carries, 0 while it was never full"}, func(v *Viewer) float64 { return v.Affordable }},
 		{metric{"lenscast_viewer_packets_sent_total", "counter", "RTP packets sent, resent ones not counted"}, func(v *Viewer) float64 { return float64(v.PacketsSent) }},
 		{metric{"lenscast_viewer_packets_resent_total", "counter", "RTP packets sent again"}, func(v *Viewer) float64 { return float64(v.PacketsResent) }},
 		{metric{"lenscast_viewer_nacks_total", "counter", "Packets that the viewer asked for again"}, func(v *Viewer) float64 { return float64(v.NACKs) }},
@@ -61,10 +64,23 @@ func viewerMetrics() []of[Viewer] {
 // pushMetrics all have the labels camera and destination.
 func pushMetrics() []of[Push] {
 	return []of[Push]{
+		{metric{"lenscast_push_sending", "gauge", "1 while pictures go out, 0 while they do not"}, func(p *Push) float64 {
+			if p.State == Sending {
+				return 1
+			}
+			return 0
+		}},
+		{metric{"lenscast_push_ice_restarts_total", "counter", "Restarts of ICE, 0 but for WHIP"}, func(p *Push) float64 {
+			if p.ICE == nil {
+				return 0
+			}
+			return float64(p.ICE.Restarts)
+		}},
 		{metric{"lenscast_push_receivers", "gauge", "Receivers that get the stream now"}, func(p *Push) float64 { return float64(p.Receivers) }},
 		{metric{"lenscast_push_bits_per_second", "gauge", "Bitrate over the last second"}, func(p *Push) float64 { return p.Bitrate }},
 		{metric{"lenscast_push_rtt_seconds", "gauge", "Round-trip time, 0 when unknown"}, func(p *Push) float64 { return p.RTT }},
 		{metric{"lenscast_push_loss_ratio", "gauge", "Share of packets lost, 0 to 1"}, func(p *Push) float64 { return p.Loss }},
+		{metric{"lenscast_push_affordable_bits_per_second", "gauge", "Bitrate that the way there carries, 0 while it was never full"}, func(p *Push) float64 { return p.Affordable }},
 		{metric{"lenscast_push_failures_total", "counter", "Attempts and connections that failed"}, func(p *Push) float64 { return float64(p.Failures) }},
 		{metric{"lenscast_push_packets_sent_total", "counter", "Packets sent"}, func(p *Push) float64 { return float64(p.PacketsSent) }},
 		{metric{"lenscast_push_dropped_pictures_total", "counter", "Pictures that could not be sent in time"}, func(p *Push) float64 { return float64(p.DroppedPictures) }},

@@ -19,6 +19,12 @@ type Stats struct {
 	Bytes          uint64        // in their NAL units
 	KeyframeWishes uint64        // asked of the source
 	Readers        int
+
+	// What the source was asked for and is told now, in bit/s, both 0 when
+	// it can't follow its readers; and the reader that it follows, empty when
+	// all afford what was asked for.
+	Asked, Told int
+	LimitedBy   string
 }
 
 // meterSlots pictures are looked back on for the rates: 2 s at 60 fps.
@@ -33,6 +39,7 @@ type meter struct {
 
 	total   Stats
 	sps     []byte
+	format  h264.Format // that sps tells
 	lastKey time.Duration
 	haveKey bool
 }
@@ -57,6 +64,7 @@ func (m *meter) add(au *h264.AccessUnit, size int) {
 	if sps, _ := au.ParameterSets(); len(sps) > 0 && string(sps[0]) != string(m.sps) {
 		m.sps = sps[0]
 		if f, err := h264.ParseFormat(sps[0]); err == nil {
+			m.format = f
 			m.total.Width, m.total.Height, m.total.Profile = f.Width, f.Height, f.Profile
 		}
 	}

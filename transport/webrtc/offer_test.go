@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -75,7 +76,7 @@ func TestCandidatesMoveToTheFirstAcceptedSection(t *testing.T) {
 	}
 	want := "a=ice-ufrag:abcd\r\na=ice-pwd:0123456789abcdefghijkl\r\nm=video 9 UDP/TLS/RTP/SAVPF 108\r\na=mid:1\r\n" +
 		"a=candidate:1 1 udp 2130706431 192.0.2.1 8555 typ host\r\na=end-of-candidates\r\n"
-	if got := a.fragment(); got != want {
+	if got := a.fragment(a.candidates); got != want {
 		t.Errorf("fragment is\n%s\nwant\n%s", got, want)
 	}
 	if _, err := makeAnswer(strings.Replace(text, "a=sendonly", "a=inactive", 1), codec{payloadType: 108}); err == nil {
@@ -112,7 +113,7 @@ func TestParseFragment(t *testing.T) {
 
 func TestCongestionBacksOff(t *testing.T) {
 	now := time.Unix(0, 0)
-	var c congestion
+	var c tcpPause
 	if send, _ := c.admit(false, now); !send {
 		t.Fatal("a picture was held back without congestion")
 	}
@@ -212,7 +213,7 @@ func FuzzFragment(f *testing.F) {
 		if fragment.ufrag == "" {
 			return
 		}
-		text, err := restartOffer(videoOffer("108 42e01f 1")+"a=ice-ufrag:old1\r\na=ice-pwd:0123456789abcdefghijkl\r\n", fragment)
+		text, err := restarted(videoOffer("108 42e01f 1")+"a=ice-ufrag:old1\r\na=ice-pwd:0123456789abcdefghijkl\r\n", fragment)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -221,6 +222,28 @@ func FuzzFragment(f *testing.F) {
 		}
 		if _, err := parseOffer(text, ""); err != nil {
 			t.Error(err)
+		}
+	})
+}
+
+// FuzzPushAnswer reads answers of WHIP servers. What passes has one format left.
+func FuzzPushAnswer(f *testing.F) {
+	f.Add(videoOffer("108 42e01f 1"), "High")
+	f.Add(videoOffer("108 42e01f 1", "102 64001f 1"), "High")
+	f.Add(videoOffer("108 42e01f 0"), "")
+	f.Fuzz(func(t *testing.T, text, profile string) {
+		answer, err := readAnswer(text, profile)
+		if err != nil {
+			return
+		}
+		o, err := parseOffer(strings.ReplaceAll(answer, "a=sendonly", "a=recvonly"), profile)
+		if err != nil {
+			t.Fatalf("%v in\n%s", err, answer)
+		}
+		_, section, _ := strings.Cut(answer, "m=video ")
+		section, _, _ = strings.Cut(section, "\r\n")
+		if f := strings.Fields(section); len(f) > 4 || f[2] != strconv.Itoa(int(o.video.payloadType)) {
+			t.Errorf("%q is left for %d:\n%s", section, o.video.payloadType, answer)
 		}
 	})
 }

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync"
+	"math"
 	"sync/atomic"
 	"time"
 
@@ -37,6 +37,9 @@ var (
 	errCameraClosed   = errors.New("the camera was removed")
 )
 
+// errInterrupted means that the other end is not heard for now.
+var errInterrupted = errors.New("the connection is interrupted")
+
 // sender sends a camera's pictures over one peer connection, and hears what
 // the other end reports. A WHEP session and a WHIP push each have one; how the
 // two ends found each other is their business.
@@ -49,15 +52,18 @@ type sender struct {
 	back    feedback
 	clock   clockChannel
 
-	end       context.CancelCauseFunc // of the context that play gets; only the first cause counts
-	iceUp, up event
+	end   context.CancelCauseFunc // of the context that play gets; only the first cause counts
+	link  link
+	up    event         // ICE and DTLS are, or were
+	shown time.Duration // when the picture sent last is to be shown; of the goroutine that sends
 
 	reader      atomic.Pointer[Reader]
 	pair        atomic.Pointer[webrtc.ICECandidatePair]
-	interrupted atomic.Bool
 	lastPicture atomic.Int64  // Unix ms of the last one sent, 0 before
+	lastReport  atomic.Int64  // Unix ms of the last RTCP packet that came, 0 before
 	bitrate     atomic.Uint64 // bit/s
-	dropped     atomic.Uint64 // pictures dropped here, because TCP was full
+	pictures    atomic.Uint64
+	dropped     atomic.Uint64 // pictures dropped here, because TCP was full, and by readers before this one
 }
 
 // senderParams is what a sender needs, all of it.
@@ -75,7 +81,7 @@ type senderParams struct {
 func newSender(p senderParams) (*sender, error) {
 	s := &sender{
 		route: p.route, out: newOutgoing(p.route, p.pacing), packets: p.packets, end: p.end,
-		iceUp: event{c: make(chan struct{})}, up: event{c: make(chan struct{})},
+		link: newLink(), up: event{c: make(chan struct{})}, shown: math.MinInt64,
 	}
 	var err error
 	if s.pc, err = newAPI(p.media, p.settings).NewPeerConnection(p.configuration); err != nil {
@@ -96,10 +102,7 @@ func newSender(p senderParams) (*sender, error) {
 }
 
 func (s *sender) onICEState(state webrtc.ICEConnectionState) {
-	s.interrupted.Store(state == webrtc.ICEConnectionStateDisconnected)
-	if state == webrtc.ICEConnectionStateConnected {
-		s.iceUp.set()
-	}
+	s.link.set(state == webrtc.ICEConnectionStateConnected || state == webrtc.ICEConnectionStateCompleted)
 }
 
 func (s *sender) onState(state webrtc.PeerConnectionState) {
@@ -114,23 +117,6 @@ func (s *sender) onState(state webrtc.PeerConnectionState) {
 		}
 	case webrtc.PeerConnectionStateClosed:
 		s.end(errLeft)
-	}
-}
-
-// event is something that happens once.
-type event struct {
-	once sync.Once
-	c    chan struct{} // closed when it has happened
-}
-
-func (e *event) set() { e.once.Do(func() { close(e.c) }) }
-
-func (e *event) isSet() bool {
-	select {
-	case <-e.c:
-		return true
-	default:
-		return false
 	}
 }
 
@@ -153,13 +139,12 @@ func (s *sender) run(ctx context.Context, open func() Reader, connected func(), 
 func (s *sender) play(ctx context.Context, open func() Reader, connected func()) error {
 	timeout := time.NewTimer(connectTimeout)
 	defer timeout.Stop()
-	if err := await(ctx, s.iceUp.c, timeout.C); err != nil {
+	if err := await(ctx, s.link.isUp(), timeout.C); err != nil {
 		return err
 	}
 	// While DTLS shakes hands the camera may already make the IDR.
-	reader := open()
-	defer reader.Close()
-	s.reader.Store(&reader)
+	s.openReader(open)
+	defer s.closeReader()
 	for _, c := range []chan struct{}{s.up.c, s.out.bound} {
 		if err := await(ctx, c, timeout.C); err != nil {
 			return err
@@ -170,9 +155,18 @@ func (s *sender) play(ctx context.Context, open func() Reader, connected func())
 	feedbackDone := make(chan struct{})
 	go func() {
 		defer close(feedbackDone)
-		s.readFeedback(reader)
+		s.readFeedback()
 	}()
-	err := s.sendPictures(ctx, reader)
+	err := s.sendWhileUp(ctx)
+	for errors.Is(err, errInterrupted) {
+		// What was sent to nobody is a gap: begin anew when there is
+		// somebody, as for one that just came.
+		s.closeReader()
+		if err = await(ctx, s.link.isUp(), nil); err == nil {
+			s.openReader(open)
+			err = s.sendWhileUp(ctx)
+		}
+	}
 	_ = s.rtp.Stop() // ends readFeedback
 	<-feedbackDone
 	return err
@@ -189,10 +183,37 @@ func await(ctx context.Context, c <-chan struct{}, timeout <-chan time.Time) err
 	}
 }
 
+// openReader makes the reader that pictures are sent from.
+func (s *sender) openReader(open func() Reader) {
+	reader := open()
+	reader.Afford(s.affordable()) // what the one before it was told
+	s.reader.Store(&reader)
+}
+
+// closeReader closes it, if there is one, and keeps what it counted.
+func (s *sender) closeReader() {
+	if reader := s.reader.Swap(nil); reader != nil {
+		(*reader).Close()
+		s.dropped.Add(droppedBy(*reader))
+	}
+}
+
+// sendWhileUp sends until the other end is not heard any more, which is
+// errInterrupted, or as long as sendPictures does.
+func (s *sender) sendWhileUp(ctx context.Context) error {
+	sending, cancel := s.link.whileUp(ctx)
+	defer cancel()
+	err := s.sendPictures(sending, *s.reader.Load())
+	if ctx.Err() == nil && sending.Err() != nil {
+		return errInterrupted
+	}
+	return err
+}
+
 // sendPictures sends until the reader, the connection or ctx ends.
 func (s *sender) sendPictures(ctx context.Context, reader Reader) error {
-	playout := &playout{reader: reader}
-	var congestion congestion
+	playout := &playout{reader: reader, after: s.shown}
+	var pause tcpPause
 	var reports reports
 	for {
 		au, show, err := playout.next(ctx)
@@ -200,7 +221,7 @@ func (s *sender) sendPictures(ctx context.Context, reader Reader) error {
 			return fmt.Errorf("%w: %w", errCameraClosed, err)
 		}
 		now := time.Now()
-		admitted, ask := congestion.admit(au.Key, now)
+		admitted, ask := pause.admit(au.Key, now)
 		if ask {
 			reader.RequestKeyframe()
 		}
@@ -213,7 +234,9 @@ func (s *sender) sendPictures(ctx context.Context, reader Reader) error {
 		if err := s.out.send(ctx, s.packets.Picture(au), timestamp, report || au.Key); err != nil {
 			return err
 		}
+		s.shown = show
 		s.lastPicture.Store(now.UnixMilli())
+		s.pictures.Add(1)
 		if report {
 			// An error is a lost packet, like those of media.
 			_ = s.pc.WriteRTCP([]rtcp.Packet{s.out.senderReport(timestamp, au.Captured)})
@@ -225,7 +248,7 @@ func (s *sender) sendPictures(ctx context.Context, reader Reader) error {
 		if s.route.congested.Swap(false) {
 			// Part of a picture is lost on TCP, where nothing is asked
 			// for again.
-			congestion.hit(now)
+			pause.hit(now)
 		}
 	}
 }
@@ -262,24 +285,59 @@ func (r *reports) made(now time.Time, au *h264.AccessUnit, octets uint64) uint64
 }
 
 // readFeedback reads RTCP until the sender is stopped.
-func (s *sender) readFeedback(reader Reader) {
+func (s *sender) readFeedback() {
 	buf := make([]byte, 1500)
 	for {
 		n, _, err := s.rtp.Read(buf)
 		if err != nil {
 			return
 		}
-		s.back.handle(buf[:n], s.out, reader.RequestKeyframe)
+		s.lastReport.Store(time.Now().UnixMilli())
+		s.back.handle(buf[:n], s.out, s)
 	}
 }
 
-// droppedPictures counts those dropped here and in the reader, if that tells.
-func (s *sender) droppedPictures() uint64 {
-	n := s.dropped.Load()
+// requestKeyframe and afford pass on what the other end wishes, to the reader
+// there is.
+func (s *sender) requestKeyframe() {
+	if reader := s.reader.Load(); reader != nil {
+		(*reader).RequestKeyframe()
+	}
+}
+
+func (s *sender) afford(bitsPerSecond int) {
+	if reader := s.reader.Load(); reader != nil {
+		(*reader).Afford(bitsPerSecond)
+	}
+}
+
+// affordable returns what the way to the other end carries in bit/s, 0 while it
+// was never seen to be full.
+func (s *sender) affordable() int { return int(s.out.affordable.Load()) }
+
+// leavesOut tells whether pictures are left out because that is too little.
+func (s *sender) leavesOut() bool {
 	if r := s.reader.Load(); r != nil {
-		if counter, ok := (*r).(interface{ Dropped() uint64 }); ok {
-			n += counter.Dropped()
+		if l, ok := (*r).(interface{ Late() bool }); ok {
+			return l.Late()
 		}
 	}
+	return false
+}
+
+// droppedPictures counts those dropped here and in the readers.
+func (s *sender) droppedPictures() uint64 {
+	n := s.dropped.Load()
+	if reader := s.reader.Load(); reader != nil {
+		n += droppedBy(*reader)
+	}
 	return n
+}
+
+// droppedBy returns what a reader has dropped, if it tells.
+func droppedBy(r Reader) uint64 {
+	if counter, ok := r.(interface{ Dropped() uint64 }); ok {
+		return counter.Dropped()
+	}
+	return 0
 }

@@ -47,7 +47,7 @@ type session struct {
 
 	signalling sync.Mutex // one PATCH at a time; guards the fields below
 	offer      *offer
-	answer     *answer
+	answer     *description
 	etag       string
 	trickled   []string // remote candidates, for the log
 }
@@ -95,7 +95,7 @@ func newSession(ctx context.Context, p sessionParams) (*session, error) {
 }
 
 // exchange applies an offer and returns the answer with all candidates.
-func (s *session) exchange(ctx context.Context, offerSDP string) (*answer, error) {
+func (s *session) exchange(ctx context.Context, offerSDP string) (*description, error) {
 	if err := s.pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeOffer, SDP: offerSDP}); err != nil {
 		return nil, fmt.Errorf("apply offer: %w", err)
 	}

@@ -17,6 +17,7 @@ func (s *session) status(now time.Time) SessionStatus {
 		ID: s.id, Camera: s.camera, Since: s.since, State: s.state(now),
 		PacketsSent: s.out.packets.Load(), PacketsResent: s.out.resent.Load(),
 		NACKs: s.back.nacks.Load(), PLIs: s.back.plis.Load(), DroppedPictures: s.droppedPictures(),
+		Affordable: s.affordable(), LeavesOut: s.leavesOut(),
 	}
 	st.RTT, st.Loss = s.back.quality()
 	if st.State == "live" {
@@ -34,7 +35,7 @@ func (s *session) state(now time.Time) string {
 	switch {
 	case !s.up.isSet():
 		return "connecting"
-	case s.interrupted.Load():
+	case !closed(s.link.isUp()):
 		return "interrupted"
 	case last == 0 || now.Sub(time.UnixMilli(last)) > silence:
 		return "waiting"
