@@ -6,8 +6,8 @@
 // The H.264 passes through untouched. One sender is listened to at a time; it
 // may stop, come back and change its format at any time. Transport packets may
 // come seven to a datagram or in any other way, also within RTP (RFC 2250).
-// Sound and everything else but the first H.264 track that is not empty is
-// ignored.
+// The sound beside it does, too, if it is AAC in ADTS, for a sink that takes
+// sound. Everything else but the first H.264 track that is not empty is ignored.
 //
 // # Loss
 //

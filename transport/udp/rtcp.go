@@ -12,10 +12,10 @@ import (
 	"github.com/lenscast/lenscast/transport/packet"
 )
 
-// reportInterval is the time between two sender reports: within what RFC 3550
-// section 6.2 allows for video (360 s divided by the bandwidth in kbit/s), and
-// often enough to see a network change.
-const reportInterval = time.Second
+// reportInterval is the time between two sender reports: what RFC 3550 section
+// 6.2 allows for video of 1.4 Mbit/s (360 s divided by the bandwidth in
+// kbit/s), and often enough to see a queue grow by the round trips.
+const reportInterval = 250 * time.Millisecond
 
 // ntpEpoch is 1900 in Unix time (RFC 3550 section 4).
 const ntpEpoch = 2_208_988_800
@@ -178,8 +178,9 @@ func (p *Pusher) resend(conn *packet.Conn, to netip.AddrPort, number uint16) {
 }
 
 // receiveRTCP reads what a receiver sent: reports, wishes for a keyframe, and
-// the numbers of packets it misses.
-func (p *Pusher) receiveRTCP(b []byte, reader Reader, resend func(number uint16)) {
+// the numbers of packets it misses. Of a multicast group nobody is followed: one
+// receiver must not spoil the picture for the others.
+func (p *Pusher) receiveRTCP(b []byte, to *follower, resend func(number uint16)) {
 	packets, err := rtcp.Unmarshal(b)
 	if err != nil {
 		return // not RTCP: receivers may send anything to open their firewall
@@ -194,7 +195,7 @@ func (p *Pusher) receiveRTCP(b []byte, reader Reader, resend func(number uint16)
 		case *rtcp.SenderReport:
 			from, reports = pkt.SSRC, pkt.Reports
 		case *rtcp.PictureLossIndication, *rtcp.FullIntraRequest:
-			reader.RequestKeyframe()
+			to.reader.RequestKeyframe()
 		case *rtcp.TransportLayerNack:
 			if pkt.MediaSSRC != p.rtp.reports.ssrc {
 				continue
@@ -207,9 +208,14 @@ func (p *Pusher) receiveRTCP(b []byte, reader Reader, resend func(number uint16)
 			}
 		}
 		for _, rr := range reports {
-			if f, ok := p.rtp.reports.feedback(from, rr, now); ok {
-				p.setFeedback(f)
+			f, ok := p.rtp.reports.feedback(from, rr, now)
+			if !ok {
+				continue
 			}
+			if !p.rtp.multicast() {
+				f = to.hear(f, p.count.bytes.Load())
+			}
+			p.setFeedback(f)
 		}
 	}
 }

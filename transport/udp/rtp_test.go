@@ -271,7 +271,7 @@ func FuzzReceiveRTCP(f *testing.F) {
 	reader := newScriptedReader((*h264.AccessUnit)(nil))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		asked := 0
-		p.receiveRTCP(b, reader, func(uint16) { asked++ })
+		p.receiveRTCP(b, newFollower(&flow{}, reader), func(uint16) { asked++ })
 		if asked > 17*len(b)/4 { // of RFC 4585: a number and 16 bits in 4 bytes
 			t.Errorf("%d packets are asked for in %d bytes", asked, len(b))
 		}
