@@ -62,8 +62,11 @@ func (s *supervisor) report() *status.Report {
 				r.Problems = append(r.Problems, fmt.Sprintf("camera %q is not recorded: %s", c.Name, st.Reason))
 			}
 		}
-		for _, p := range running.pushes {
+		for i, p := range running.pushes {
 			ps := pushStatus(p.push.Status(), cs.Bitrate)
+			if p.sdp != nil {
+				ps.SDP = sdpPath(c.Name, i+1)
+			}
 			if p.ice != nil {
 				ps.ICE = iceStatus(p.ice())
 			}

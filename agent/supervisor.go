@@ -252,6 +252,7 @@ func (s *supervisor) startWeb(ctx context.Context, cfg *config.Config) error {
 		StateDir:   stateDir(),
 		WHEP:       s,
 		Recordings: http.HandlerFunc(s.recordings),
+		Pushes:     http.HandlerFunc(s.servePush),
 		Offload:    http.HandlerFunc(s.offloaded),
 		Status:     func() any { return s.report() },
 		Metrics:    func(w io.Writer) { s.report().WriteMetrics(w) },

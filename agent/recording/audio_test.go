@@ -355,3 +355,26 @@ func TestSoundIsLeftOutIfNotWanted(t *testing.T) {
 		}
 	})
 }
+
+// Sound that lags by more than a part is in all files but the first. A file
+// that was made for sound which does not come has a moment of silence, as
+// browsers don't play a file with an empty track.
+func TestLateSoundIsExpected(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := start(t, durabletest.NewDisk("/", 0), recordingtest.Synthetic(30, 30, 500), archive.Retention{},
+			recording.Params{Segment: 10 * time.Second, Audio: true})
+		audio := recordingtest.SyntheticAudio(stereo, 300)
+		r.feedBoth(25*time.Second, audio, 1500*time.Millisecond)
+		r.feed(15 * time.Second)
+		r.stop()
+		list := r.finished()
+		if len(list) != 4 || list[0].Audio != nil || list[1].Audio == nil || list[2].Audio == nil || list[3].Audio == nil {
+			t.Fatalf("recorded %+v", list)
+		}
+		for n, want := range []float64{9.56, 3.5, 0.02} {
+			if got := time.Duration(list[n+1].Audio.Duration).Seconds(); !near(got, want) {
+				t.Errorf("%.2f s of sound in file %d, want %.2f", got, n+1, want)
+			}
+		}
+	})
+}

@@ -72,6 +72,20 @@ func (c Config) Samples(d time.Duration) int64 {
 	return whole*rate + (rest*rate+second/2)/second
 }
 
+// Silence returns the content of a frame in which nothing is heard, nil where
+// there are more than two channels. It must not be written to.
+func (c Config) Silence() []byte {
+	// Elements without any spectral data (section 4.4.2): all bits are 0 but
+	// those that name the element and the end of the block.
+	switch c.Channels {
+	case 1:
+		return []byte{0, 0, 0, 0x07} // single_channel_element, ID_END
+	case 2:
+		return []byte{0x20, 0, 0, 0, 0, 0, 0x0e} // channel_pair_element, ID_END
+	}
+	return nil
+}
+
 // Header is the ADTS header of a frame (section 1.A.3.2).
 type Header struct {
 	Config

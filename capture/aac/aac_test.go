@@ -1,7 +1,9 @@
 package aac_test
 
 import (
+	"bytes"
 	"errors"
+	"os/exec"
 	"testing"
 	"time"
 
@@ -58,6 +60,36 @@ func TestParseHeader(t *testing.T) {
 		if _, err := aac.ParseHeader(test.b); !errors.Is(err, test.want) {
 			t.Errorf("%s: %v, want %v", name, err, test.want)
 		}
+	}
+}
+
+// TestSilence lets ffmpeg decode it: without a word, and nothing is heard.
+func TestSilence(t *testing.T) {
+	ffmpeg, err := exec.LookPath("ffmpeg")
+	if err != nil {
+		t.Skip("ffmpeg is not installed")
+	}
+	for _, channels := range []int{1, 2} {
+		var stream []byte
+		for range 20 {
+			frame := aac.Config{Channels: channels}.Silence()
+			header := adts(t, mpeg4audio.ObjectTypeAACLC, 48000, channels, len(frame))[:aac.HeaderSize]
+			stream = append(append(stream, header...), frame...)
+		}
+		cmd := exec.Command(ffmpeg, "-v", "error", "-f", "aac", "-i", "-", "-f", "s16le", "-")
+		cmd.Stdin = bytes.NewReader(stream)
+		var words bytes.Buffer
+		cmd.Stderr = &words
+		sound, err := cmd.Output()
+		if err != nil || words.Len() > 0 {
+			t.Fatalf("%d channels: ffmpeg: %v %s", channels, err, &words)
+		}
+		if want := 20 * aac.SamplesPerFrame * channels * 2; len(sound) != want || len(bytes.Trim(sound, "\x00")) > 0 {
+			t.Errorf("%d channels: %d bytes of %d, or something is heard", channels, len(sound), want)
+		}
+	}
+	if f := (aac.Config{Channels: 6}).Silence(); f != nil {
+		t.Errorf("6 channels have %v", f)
 	}
 }
 

@@ -94,6 +94,10 @@ func (s *Source) Run(ctx context.Context, sink capture.Sink) error {
 		return err
 	}
 	defer func() { _ = conn.Close() }()
+	in, err := newSocket(conn)
+	if err != nil {
+		return err
+	}
 	// A deadline in the past ends the read that is waiting.
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()
@@ -101,7 +105,6 @@ func (s *Source) Run(ctx context.Context, sink capture.Sink) error {
 	sink.Opened(capture.Info{Mode: capture.Passthrough, Detail: "MPEG-TS at " + s.address.String()})
 	now := time.Now()
 	r := newReceiver(s.address.String(), sink, s.log, now)
-	in := newSocket(conn)
 	ticked := now.Add(-tickInterval)
 	for ctx.Err() == nil {
 		if now.Sub(ticked) >= tickInterval {

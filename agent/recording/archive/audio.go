@@ -3,6 +3,7 @@ package archive
 import (
 	"fmt"
 	"math"
+	"time"
 
 	"github.com/lenscast/lenscast/agent/recording/fmp4"
 	"github.com/lenscast/lenscast/capture/aac"
@@ -12,6 +13,11 @@ import (
 // samples, and still follow it without a seam: timestamps are rounded, and
 // jitter. It is less than a frame, so sound and picture are never apart by one.
 const audioSlack = aac.SamplesPerFrame / 2
+
+// maxSilence bounds the silence that is put where sound is missing. Browsers
+// play one frame after the other, so without it all sound behind a lost packet
+// would be too early. A longer gap stays one.
+const maxSilence = 10 * time.Minute
 
 // audioTrack collects the sound of a recording.
 type audioTrack struct {
@@ -63,6 +69,7 @@ func (w *Writer) DropAudio(n int) { w.audio.dropped += n }
 // follow the last.
 func (a *audioTrack) add(t int64, data []byte) bool {
 	if a.frames > 0 {
+		a.fill(t)
 		if d := t - a.end; -audioSlack <= d && d <= audioSlack {
 			t = a.end
 		}
@@ -75,13 +82,28 @@ func (a *audioTrack) add(t int64, data []byte) bool {
 			a.part.Frames[n-1].Duration = uint32(min(t-a.start, math.MaxUint32))
 		}
 	}
+	a.append(t, data)
+	return true
+}
+
+// fill puts silence where frames are missing before t.
+func (a *audioTrack) fill(t int64) {
+	silence := a.config.Silence()
+	if silence == nil || t-a.end > a.config.Samples(maxSilence) {
+		return
+	}
+	for t-a.end > audioSlack {
+		a.append(a.end, silence)
+	}
+}
+
+func (a *audioTrack) append(t int64, data []byte) {
 	if len(a.part.Frames) == 0 {
 		a.part.Base = t
 	}
 	a.part.Frames = append(a.part.Frames, fmp4.AudioFrame{Data: data, Duration: aac.SamplesPerFrame})
 	a.start, a.end = t, t+aac.SamplesPerFrame
 	a.frames++
-	return true
 }
 
 // written forgets the part that was.
@@ -114,6 +136,15 @@ func (a *Audio) lasting(n int) *Audio {
 // addAudioTrack makes the header again with the track, if there is to be one,
 // when the first part is written.
 func (w *Writer) addAudioTrack() error {
+	if a := &w.audio; w.HasAudio() && a.frames == 0 {
+		// It was expected, and may yet come. Browsers don't play a file with
+		// a track that stays empty.
+		if silence := a.config.Silence(); silence != nil {
+			a.append(0, silence)
+		} else {
+			a.config = aac.Config{}
+		}
+	}
 	if !w.HasAudio() {
 		return nil
 	}

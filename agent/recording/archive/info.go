@@ -60,7 +60,8 @@ type Audio struct {
 	Codec      string `json:"codec"`       // by RFC 6381: "mp4a.40.2", AAC LC
 	SampleRate int    `json:"sample_rate"` // Hz
 	Channels   int    `json:"channels"`
-	// Duration is how much sound there is, without gaps.
+	// Duration is how much sound there is, without gaps, but with the
+	// silence that is put where a little is missing.
 	Duration Seconds `json:"duration_seconds"`
 	// Dropped counts frames that came but found no place: because of
 	// another format, times that go back, or a disk that is too slow.

@@ -111,10 +111,11 @@ func Header(sps, pps []byte, audio aac.Config, note []byte) ([]byte, error) {
 		Codec: &codecs.H264{SPS: sps, PPS: pps},
 	}}}
 	if audio != (aac.Config{}) {
+		channels := min(audio.Channels, 7) // 8 are configuration 7
 		init.Tracks = append(init.Tracks, &fmp4.InitTrack{
 			ID: audioTrack, TimeScale: uint32(audio.SampleRate),
 			Codec: &codecs.MPEG4Audio{Config: mpeg4audio.AudioSpecificConfig{
-				Type: mpeg4audio.ObjectTypeAACLC, SampleRate: audio.SampleRate, ChannelCount: audio.Channels,
+				Type: mpeg4audio.ObjectTypeAACLC, SampleRate: audio.SampleRate, ChannelConfig: uint8(channels),
 			}},
 		})
 	}
