@@ -166,7 +166,11 @@ func (l *law) step(now time.Time, live Live, info filetransfer.TCPInfo, ok bool)
 	l.flow.add(now, info)
 	delay := max(w.delay, l.flow.overdue(info.SegmentBytes)-l.gauge.base.value())
 	if l.rate > leastRate && delay > w.usual+sudden && delay > 3*target {
+		// What came through before tells nothing of the link as it is now: the
+		// queue will. It may also have been the air, for a moment.
+		before := l.rate
 		l.yield(now, l.bound(fallRate), waitWords(delay))
+		l.spare = before
 		return
 	}
 	if complaint != "" {

@@ -127,6 +127,18 @@ func TestJitter(t *testing.T) {
 	judge(t, n, 0.4)
 }
 
+// So do stalls: a radio that scans, a machine that is busy.
+func TestStalls(t *testing.T) {
+	for _, rate := range []float64{20e6, 5e6} {
+		n := newNetwork(rate)
+		n.stall, n.every = 40*time.Millisecond, time.Second
+		n.run(10 * time.Second)
+		n.result()
+		n.run(60 * time.Second)
+		judge(t, n, 0.45)
+	}
+}
+
 // Beside a live picture that fills the link nearly, a transfer can only do
 // little harm.
 func TestNoRoom(t *testing.T) {
