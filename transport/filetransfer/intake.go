@@ -147,13 +147,9 @@ func (i *intake) digest(p []byte) error {
 }
 
 // checkpoint makes what has come durable beside the receiving of what follows.
-// When the one before is not through yet this comes later, but when twice as
-// much as should be is at stake, the disk is the limit: then this waits, and so
-// does the sender.
+// When the one before is not through yet, the disk is the limit: then this
+// waits, and so does the sender.
 func (i *intake) checkpoint() error {
-	if i.saved != nil && len(i.saved) == 0 && i.offset-i.checkpointAt < 2*i.r.p.CheckpointBytes {
-		return nil
-	}
 	if err := i.settle(); err != nil {
 		return err
 	}

@@ -43,8 +43,8 @@ type ReceiverParams struct {
 	ProgressWindow time.Duration
 	MinProgress    int
 
-	// CheckpointBytes is the most content that a power cut costs, default
-	// 16 MiB.
+	// CheckpointBytes is the content between two checkpoints, default 16 MiB.
+	// A power cut costs twice as much at most.
 	CheckpointBytes int64
 
 	Log *slog.Logger // default: none

@@ -73,7 +73,7 @@ type outgoing struct {
 	spare   float64   // bytes that may be resent on a narrow way; of the NACK answering goroutine
 	spareAt time.Time // when that was computed
 
-	lastKey    atomic.Int64          // Unix ms when the last IDR was sent
+	lastKey    atomic.Int64          // Unix ms when the last IDR was asked for or sent
 	estimator  *congestion.Estimator // when transport-wide numbers are negotiated
 	estimate   *congestion.Reports   // else
 	affordable atomic.Int64          // bit/s, 0 without a known limit
@@ -302,7 +302,12 @@ func (o *outgoing) mayResend(size int, now time.Time) bool {
 // wantsKey tells whether a wish for a keyframe is to be granted: on a narrow
 // way the last one may still be on its way, and be what the wish is about.
 func (o *outgoing) wantsKey(now time.Time) bool {
-	return o.affordable.Load() == 0 || now.UnixMilli()-o.lastKey.Load() > keyPatience.Milliseconds()
+	ms := now.UnixMilli()
+	if o.affordable.Load() > 0 && ms-o.lastKey.Load() <= keyPatience.Milliseconds() {
+		return false
+	}
+	o.lastKey.Store(ms)
+	return true
 }
 
 // nextRTX returns the next sequence numbers, of RTX and transport-wide.

@@ -47,7 +47,7 @@ func main() {
 func run(ctx context.Context, args []string, out io.Writer) error {
 	flags := flag.NewFlagSet("adapt", flag.ContinueOnError)
 	agent := flags.String("agent", "", "the lenscast binary")
-	kinds := flags.String("kinds", "whep,srt,rtp", "what to measure")
+	kinds := flags.String("kinds", "whep,whip,srt,rtp", "what to measure")
 	buffers := flags.String("buffers", "50ms,250ms", "queues of the link")
 	receive := flags.String("receive", "", "used by adapt itself to start a receiver of this kind")
 	watch := flags.Bool("watch", false, "used by adapt itself to ask the agent")
@@ -81,6 +81,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 // pushes are what makes the agent send to the receiver.
 var pushes = map[string]string{
 	"whep": "",
+	"whip": `url = "whip://10.98.2.2:8889/whip"`,
 	"srt":  `url = "srt://10.98.2.2:5004?latency=120ms"`,
 	"rtp":  `url = "rtp://10.98.2.2:5004"`,
 }
@@ -94,7 +95,7 @@ func measure(ctx context.Context, agent, kind, buffer string) (*result, error) {
 	defer func() { _ = os.RemoveAll(dir) }()
 	push, known := pushes[kind]
 	if !known {
-		return nil, errors.New("there are whep, srt and rtp")
+		return nil, errors.New("there are whep, whip, srt and rtp")
 	}
 	config := fmt.Sprintf(`
 [viewer]

@@ -28,6 +28,8 @@ func receiveKind(ctx context.Context, kind string, out io.Writer) error {
 	switch kind {
 	case "whep":
 		err = m.whep(ctx)
+	case "whip":
+		err = m.whip(ctx)
 	case "srt":
 		err = m.srt(ctx)
 	default:
@@ -118,15 +120,17 @@ func (m *meter) report(r *rtcp.SenderReport) {
 	m.reportedRTP, m.mapped = r.RTPTime, true
 }
 
-// whep watches as a browser does: with transport-wide feedback, NACK and RTX.
-func (m *meter) whep(ctx context.Context) error {
+// peer makes a peer connection that receives as a browser does: with
+// transport-wide feedback, NACK and RTX, and a wish for a keyframe when a
+// picture has a hole.
+func (m *meter) peer(ctx context.Context) (*webrtc.PeerConnection, error) {
 	engine := &webrtc.MediaEngine{}
 	if err := engine.RegisterDefaultCodecs(); err != nil {
-		return err
+		return nil, err
 	}
 	pc, err := webrtc.NewAPI(webrtc.WithMediaEngine(engine)).NewPeerConnection(webrtc.Configuration{})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	context.AfterFunc(ctx, func() { _ = pc.Close() })
 	pc.OnTrack(func(track *webrtc.TrackRemote, receiver *webrtc.RTPReceiver) {
@@ -150,28 +154,83 @@ func (m *meter) whep(ctx context.Context) error {
 			}
 			before := m.broken()
 			m.packet(p)
-			if m.broken() > before { // as a decoder does
+			if m.broken() > before {
 				_ = pc.WriteRTCP([]rtcp.Packet{&rtcp.PictureLossIndication{MediaSSRC: uint32(track.SSRC())}})
 			}
 		}
 	})
-	if _, err := pc.AddTransceiverFromKind(webrtc.RTPCodecTypeVideo, webrtc.RTPTransceiverInit{Direction: webrtc.RTPTransceiverDirectionRecvonly}); err != nil {
-		return err
+	return pc, nil
+}
+
+// local applies a description of this end and returns it with all candidates.
+func local(pc *webrtc.PeerConnection, d webrtc.SessionDescription) (string, error) {
+	gathered := webrtc.GatheringCompletePromise(pc)
+	if err := pc.SetLocalDescription(d); err != nil {
+		return "", err
 	}
-	offer, err := pc.CreateOffer(nil)
+	<-gathered
+	return pc.LocalDescription().SDP, nil
+}
+
+// whep watches the agent.
+func (m *meter) whep(ctx context.Context) error {
+	pc, err := m.peer(ctx)
 	if err != nil {
 		return err
 	}
-	gathered := webrtc.GatheringCompletePromise(pc)
-	if err := pc.SetLocalDescription(offer); err != nil {
+	if _, err := pc.AddTransceiverFromKind(webrtc.RTPCodecTypeVideo, webrtc.RTPTransceiverInit{Direction: webrtc.RTPTransceiverDirectionRecvonly}); err != nil {
 		return err
 	}
-	<-gathered
-	answer, err := post(ctx, "http://10.98.1.1:8080/whep/cam", pc.LocalDescription().SDP)
+	d, err := pc.CreateOffer(nil)
+	if err != nil {
+		return err
+	}
+	offer, err := local(pc, d)
+	if err != nil {
+		return err
+	}
+	answer, err := post(ctx, "http://10.98.1.1:8080/whep/cam", offer)
 	if err != nil {
 		return err
 	}
 	return pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeAnswer, SDP: answer})
+}
+
+// whip is a WHIP server: it takes what the agent pushes.
+func (m *meter) whip(ctx context.Context) error {
+	answer := func(offer string) (string, error) {
+		pc, err := m.peer(ctx)
+		if err != nil {
+			return "", err
+		}
+		if err := pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeOffer, SDP: offer}); err != nil {
+			return "", err
+		}
+		d, err := pc.CreateAnswer(nil)
+		if err != nil {
+			return "", err
+		}
+		return local(pc, d)
+	}
+	server := &http.Server{Addr: ":8889", ReadHeaderTimeout: time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		offer, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 1<<16))
+		if r.Method != http.MethodPost || err != nil {
+			w.WriteHeader(http.StatusOK)
+			return
+		}
+		text, err := answer(string(offer))
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		w.Header().Set("Content-Type", "application/sdp")
+		w.Header().Set("Location", "/whip/1")
+		w.WriteHeader(http.StatusCreated)
+		_, _ = io.WriteString(w, text)
+	})}
+	context.AfterFunc(ctx, func() { _ = server.Close() })
+	go func() { _ = server.ListenAndServe() }()
+	return nil
 }
 
 func (m *meter) broken() int {
