@@ -34,7 +34,8 @@ const (
 	// streams, which come about once a second.
 	complaintHold = time.Second
 
-	// smallShare of the live bitrate is what no complaint is about.
+	// A transfer of less than smallShare of the live bitrate is not what live
+	// streams complain of.
 	smallShare = 0.25
 
 	// keep is the share of what the link was found to leave that is used
