@@ -189,7 +189,7 @@ func (s *pushSession) request(ctx context.Context, do func(context.Context) erro
 		return err
 	case <-s.network:
 		cancel()
-		<-done
+		_ = <-done // of the network that is gone
 		return errNetworkChanged
 	}
 }
