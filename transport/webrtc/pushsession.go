@@ -112,8 +112,10 @@ func (p *Pusher) runSession(ctx context.Context, network <-chan struct{}, receiv
 		end(err)
 	} else {
 		s.keep(running)
+	}
+	if s.whip != nil && s.whip.HasURL() {
 		// The server need not wait for silence to know.
-		if err := s.whip.Delete(ctx); err != nil && s.whip.HasURL() {
+		if err := s.whip.Delete(ctx); err != nil {
 			p.log.Debug("end WHIP session", "error", err)
 		}
 	}
@@ -189,7 +191,7 @@ func (s *pushSession) request(ctx context.Context, do func(context.Context) erro
 		return err
 	case <-s.network:
 		cancel()
-		_ = <-done // of the network that is gone
+		<-done //nolint:errcheck // an error is what cancel is for
 		return errNetworkChanged
 	}
 }
