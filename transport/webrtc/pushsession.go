@@ -113,13 +113,14 @@ func (p *Pusher) runSession(ctx context.Context, network <-chan struct{}, receiv
 	} else {
 		s.keep(running)
 	}
+	ending := time.Now()
 	if s.whip != nil && s.whip.HasURL() {
 		// The server need not wait for silence to know.
 		if err := s.whip.Delete(ctx); err != nil {
 			p.log.Debug("end WHIP session", "error", err)
 		}
 	}
-	wait(sent, closeTimeout)
+	wait(sent, closeTimeout-time.Since(ending))
 	own.close() // as does Server.Run, and for the same reason
 	wait(sent, closeGrace)
 	cause := context.Cause(running)
