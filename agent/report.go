@@ -12,6 +12,7 @@ import (
 	"github.com/lenscast/lenscast/agent/push"
 	"github.com/lenscast/lenscast/agent/recording"
 	"github.com/lenscast/lenscast/agent/status"
+	"github.com/lenscast/lenscast/agent/stream"
 	"github.com/lenscast/lenscast/transport/webrtc"
 )
 
@@ -30,11 +31,18 @@ func (s *supervisor) report() *status.Report {
 		Pushes:   []status.Push{},
 		Problems: append([]string{}, s.problems...),
 	}
+	if s.diskMissing != "" {
+		r.Problems = append(r.Problems, s.diskMissing)
+	}
 	viewers := make(map[string]int)
 	if s.rtc != nil {
 		for _, v := range s.rtc.server.Sessions() {
 			viewers[v.Camera]++
-			r.Viewers = append(r.Viewers, viewerStatus(v, now))
+			has := 0.0
+			if c := s.cameras[v.Camera]; c != nil {
+				has = c.stream.Stats().Bitrate
+			}
+			r.Viewers = append(r.Viewers, viewerStatus(v, has, now))
 		}
 	}
 	for _, c := range s.cfg.Cameras {
@@ -54,8 +62,11 @@ func (s *supervisor) report() *status.Report {
 				r.Problems = append(r.Problems, fmt.Sprintf("camera %q is not recorded: %s", c.Name, st.Reason))
 			}
 		}
-		for _, p := range running.pushes {
-			ps := pushStatus(p.push.Status())
+		for i, p := range running.pushes {
+			ps := pushStatus(p.push.Status(), cs.Bitrate)
+			if p.sdp != nil {
+				ps.SDP = sdpPath(c.Name, i+1)
+			}
 			if p.ice != nil {
 				ps.ICE = iceStatus(p.ice())
 			}
@@ -77,6 +88,9 @@ func (s *supervisor) report() *status.Report {
 
 func cameraStatus(c *runningCamera, viewers int) status.Camera {
 	st, flow := c.camera.Status(), c.stream.Stats()
+	if st.Audio != "" {
+		st.Detail += "; " + st.Audio
+	}
 	return status.Camera{
 		Name:        c.cfg.Name,
 		Source:      string(c.cfg.Source),
@@ -96,6 +110,9 @@ func cameraStatus(c *runningCamera, viewers int) status.Camera {
 		Restarts:    st.Restarts,
 		Lost:        st.Lost,
 		Skipped:     st.Skipped,
+		Asked:       float64(flow.Asked),
+		Told:        float64(flow.Told),
+		Reduced:     reduction(flow),
 		Viewers:     viewers,
 		LastPicture: status.Time{Time: st.LastPicture},
 		Stuck:       st.Stuck,
@@ -114,7 +131,7 @@ func cameraProblem(c status.Camera) string {
 	return ""
 }
 
-func viewerStatus(v webrtc.SessionStatus, now time.Time) status.Viewer {
+func viewerStatus(v webrtc.SessionStatus, has float64, now time.Time) status.Viewer {
 	return status.Viewer{
 		ID:              v.ID,
 		Camera:          v.Camera,
@@ -130,10 +147,36 @@ func viewerStatus(v webrtc.SessionStatus, now time.Time) status.Viewer {
 		DroppedPictures: v.DroppedPictures,
 		RTT:             v.RTT.Seconds(),
 		Loss:            v.Loss,
+		Affordable:      float64(v.Affordable),
+		Note:            leftOut(v.LeavesOut, v.Affordable, has),
 	}
 }
 
-func pushStatus(p push.Status) status.Push {
+// reduction says that a camera makes less than was asked for, and why; empty
+// when it does not.
+func reduction(flow stream.Stats) string {
+	if flow.LimitedBy == "" || float64(flow.Told) > worthSaying*float64(flow.Asked) {
+		return ""
+	}
+	return fmt.Sprintf("reduced to %s by %s", megabits(float64(flow.Told)), flow.LimitedBy)
+}
+
+// worthSaying is the share of the bitrate that was asked for below which it
+// counts as reduced.
+const worthSaying = 0.9
+
+// leftOut says that somebody gets part of the pictures, and why; empty when all
+// are sent. has is what the camera has, in bit/s.
+func leftOut(leavesOut bool, affordable int, has float64) string {
+	if !leavesOut || affordable == 0 {
+		return ""
+	}
+	return fmt.Sprintf("the network carries %s of %s: pictures are left out", megabits(float64(affordable)), megabits(has))
+}
+
+func megabits(bitsPerSecond float64) string { return fmt.Sprintf("%.1f Mbit/s", bitsPerSecond/1e6) }
+
+func pushStatus(p push.Status, has float64) status.Push {
 	return status.Push{
 		Camera:          p.Camera,
 		Destination:     p.Destination,
@@ -148,6 +191,8 @@ func pushStatus(p push.Status) status.Push {
 		LastPicture:     status.Time{Time: p.LastPicture},
 		RTT:             p.Feedback.RTT.Seconds(),
 		Loss:            p.Feedback.Loss,
+		Affordable:      float64(p.Feedback.Affordable),
+		Note:            leftOut(p.Feedback.LeavesOut, p.Feedback.Affordable, has),
 	}
 }
 

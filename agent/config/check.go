@@ -29,6 +29,9 @@ func (c *Config) check(r *report) {
 	for i := range c.Cameras {
 		c.Cameras[i].check(r, element("camera", i))
 		c.checkAgainstOthers(r, i)
+		if c.Offload.When == OffloadIdle && len(c.Cameras[i].Pushes) > 0 {
+			r.warning("offload.when", "nothing is sent while camera %q is pushed, which is as long as somebody takes it", c.Cameras[i].Name)
+		}
 	}
 }
 
@@ -136,7 +139,7 @@ func (s ICEServer) check(r *report, path string) {
 }
 
 func (c *Recording) check(r *report) {
-	c.Dir = inFolderOf(r.file, c.Dir)
+	c.Dir, c.Mount = inFolderOf(r.file, c.Dir), inFolderOf(r.file, c.Mount)
 	check := func(key string, inRange bool, format string, args ...any) {
 		if key = join("recording", key); !r.wrong(key) && !inRange {
 			r.problem(key, format, args...)
@@ -145,6 +148,9 @@ func (c *Recording) check(r *report) {
 	if c.Dir == "" && r.has("recording") && !r.wrong("recording.dir") {
 		r.warning("recording", `nothing is recorded without a folder, add: dir = "/var/lib/lenscast/recordings"`)
 	}
+	below, err := filepath.Rel(c.Mount, c.Dir)
+	check("require_mount", c.Mount == "" || err == nil && filepath.IsLocal(below),
+		"dir is not on the disk mounted there, write the folder above %s that is", c.Dir)
 	check("name", strings.Contains(c.Name, "{camera}") && (strings.Contains(c.Name, "{time}") || strings.Contains(c.Name, "{sequence}")),
 		"%q is one name for all, it needs {camera} and {time} or {sequence}", c.Name)
 	example := strings.NewReplacer("{camera}", "a", "{date}", "a", "{time}", "a", "{sequence}", "a").Replace(c.Name)
@@ -168,8 +174,11 @@ func (c *Camera) check(r *report, path string) {
 		c.refuse(r, path, "a test picture receives nothing", "listen")
 		c.checkEncoding(r, path)
 		c.fillTest()
+		if c.MinBitrate > c.Bitrate && !r.wrong(path+".min_bitrate") {
+			r.problem(join(path, "min_bitrate"), "it is more than the bitrate of %s, write less", c.Bitrate)
+		}
 	case SourceMPEGTS:
-		c.refuse(r, path, "the sender decides", "size", "fps", "bitrate", "keyframe_interval")
+		c.refuse(r, path, "the sender decides", "size", "fps", "bitrate", "min_bitrate", "keyframe_interval")
 		if c.Listen == (UDPAddress{}) && !r.has(path+".listen") {
 			r.problem(path, `source "mpegts" needs an address, add: listen = "udp://127.0.0.1:8554"`)
 		}
@@ -211,6 +220,7 @@ func (c *Camera) checkEncoding(r *report, path string) {
 	check("fps", c.FPS >= 1 && c.FPS <= 120, "%d is out of range, write 1 to 120", c.FPS)
 	check("bitrate", c.Bitrate >= 100_000 && c.Bitrate <= 100_000_000,
 		`%s is out of range, write "100kbit" to "100Mbit"`, c.Bitrate)
+	check("min_bitrate", c.MinBitrate >= 50_000, `%s is too little for a picture, write at least "50kbit"`, c.MinBitrate)
 	check("keyframe_interval", c.KeyframeInterval >= Duration(100*time.Millisecond) && c.KeyframeInterval <= Duration(time.Minute),
 		`%s is out of range, write "100ms" to "1m"`, c.KeyframeInterval)
 }

@@ -160,7 +160,7 @@ listen = "udp://:9000"
 		t.Errorf("webrtc.listen is %s, want port 8555 on the viewer's host", got)
 	}
 	want := []Camera{
-		{Name: "a", Source: SourceTest, Size: Resolution{640, 480}, FPS: 30, Bitrate: 900_000, KeyframeInterval: 2e9},
+		{Name: "a", Source: SourceTest, Size: Resolution{640, 480}, FPS: 30, Bitrate: 900_000, MinBitrate: 100_000, KeyframeInterval: 2e9},
 		{Name: "b", Source: SourceMPEGTS, Listen: UDPAddress{Port: 9000}},
 	}
 	if diff := cmp.Diff(want, cfg.Cameras, compare()); diff != "" {
@@ -188,10 +188,15 @@ public_addresses = ["203.0.113.7", "2001:db8::1"]
 [log]
 level = "warn"
 format = "json"
+[recording]
+dir = "/media/usb/rec"
+require_mount = "/media/usb"
+audio = false
 [[camera]]
 name = "a"
 source = "test"
 bitrate = "2500kbit"
+min_bitrate = "300kbit"
 keyframe_interval = "10s"
 [[camera]]
 name = "b"

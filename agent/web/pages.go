@@ -11,6 +11,8 @@ import (
 	"net/http"
 	"path"
 	"time"
+
+	"github.com/lenscast/lenscast/agent/web/answer"
 )
 
 // page holds the templates, and below assets what is served as it is.
@@ -56,7 +58,7 @@ func (p *pages) render(name string, status int, data any) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var body bytes.Buffer
 		if err := p.templates.ExecuteTemplate(&body, name, data); err != nil {
-			problem(w, http.StatusInternalServerError, "the page could not be made: "+err.Error())
+			answer.Problem(w, http.StatusInternalServerError, "the page could not be made: "+err.Error())
 			return
 		}
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")

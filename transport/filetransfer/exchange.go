@@ -204,7 +204,13 @@ func (x *exchange) note(offset int64) {
 func (x *exchange) transfer(ctx context.Context) (Receipt, error) {
 	acks := make(chan int64, 1)
 	over := make(chan verdict, 1)
-	go func() { over <- x.listen(acks) }()
+	go func() {
+		v := x.listen(acks)
+		over <- v
+		if v.err != nil {
+			_ = x.raw.Close() // a write may be waiting for a receiver that is gone
+		}
+	}()
 	sum, err := x.content(ctx, acks, over)
 	if err == nil {
 		err = x.out.message(frameEnd, end{SHA256: &sum})
@@ -257,6 +263,9 @@ func (x *exchange) frames(ctx context.Context, acks <-chan int64, over chan verd
 		default:
 		}
 		n := int(min(x.u.File.Size-x.offset, int64(most), HashStep-x.offset%HashStep))
+		if x.p.Pace != nil {
+			n = min(n, int(x.piece.Load()))
+		}
 		buf := x.steps.buffer(headerBytes + n)
 		frame := buf[:headerBytes+n]
 		if err := x.readAt(frame[headerBytes:], x.offset); err != nil {
@@ -333,21 +342,20 @@ func (x *exchange) listen(acks chan int64) verdict {
 	}
 }
 
-// verdictAfter returns the receiver's reason when there is one, else err, and
-// ends the listening.
+// verdictAfter returns why the listening ended when it has, which comes before
+// err: the receiver's reason, or its silence. Else it returns err, and ends the
+// listening.
 func (x *exchange) verdictAfter(err error, over <-chan verdict) error {
 	wait := time.NewTimer(finalWords)
 	defer wait.Stop()
-	var v verdict
 	select {
-	case v = <-over:
+	case v := <-over:
+		if v.err != nil && !errors.Is(err, ErrChanged) {
+			return v.err
+		}
 	case <-wait.C:
 		_ = x.conn.Close() // ends the listening
-		v = <-over
-	}
-	var said *Error
-	if errors.As(v.err, &said) && !errors.Is(err, ErrChanged) {
-		return said
+		<-over
 	}
 	return err
 }

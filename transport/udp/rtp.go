@@ -27,6 +27,7 @@ type rtpStream struct {
 	dest       Destination
 	name       string
 	reports    *senderReports
+	history    history
 	seq        uint16
 	offset     uint32 // added to all timestamps
 
@@ -74,10 +75,12 @@ func (s *rtpStream) append(d *datagrams, timestamp uint32, marker bool, payload 
 	if marker {
 		second |= 0x80
 	}
+	start := len(d.buf)
 	d.buf = append(d.buf, 0x80, second)
 	d.buf = binary.BigEndian.AppendUint16(d.buf, s.seq)
 	d.buf = binary.BigEndian.AppendUint32(d.buf, timestamp)
 	d.buf = binary.BigEndian.AppendUint32(d.buf, s.reports.ssrc)
+	s.history.add(d.buf[start:], payload)
 	d.buf = append(d.buf, payload...)
 	d.end()
 	s.seq++
@@ -117,6 +120,13 @@ func (s *rtpStream) setAddress(to netip.Addr) {
 	if s.sps != nil {
 		s.write()
 	}
+}
+
+// multicast tells whether the destination is a group.
+func (s *rtpStream) multicast() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.to.IsMulticast()
 }
 
 // write makes the description (RFC 8866; RFC 6184 section 8.2.1) and puts it
@@ -206,23 +216,25 @@ func (p *Pusher) runRTP(ctx context.Context) error {
 	}
 	p.rtp.setAddress(to.Addr())
 	reader := p.p.Open()
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	// Receivers that multiplex send reports to the port of RTP (RFC 5761); many
-	// others do not listen for RTCP at all, which is no fault.
-	received := func(b []byte) { p.receiveRTCP(b, reader) }
-	defer watch(conn, received, cancel)()
-	defer watch(control, received, func(error) {})()
-	p.changeReceivers(1)
-
-	var reports sync.WaitGroup
-	reports.Go(func() { p.reportRTP(ctx, control) })
 	f := &flow{
 		cut:   p.rtp,
 		link:  &batchLink{conn: conn, to: to},
 		pacer: packet.NewPacer(p.p.Clock),
 		count: &p.count,
 	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	// Receivers that multiplex send reports to the port of RTP (RFC 5761); many
+	// others do not listen for RTCP at all, which is no fault.
+	receiver := newFollower(f, reader)
+	resend := func(number uint16) { p.resend(conn, to, number) }
+	received := func(b []byte) { p.receiveRTCP(b, receiver, resend) }
+	defer watch(conn, received, cancel)()
+	defer watch(control, received, func(error) {})()
+	p.changeReceivers(1)
+
+	var reports sync.WaitGroup
+	reports.Go(func() { p.reportRTP(ctx, control) })
 	err = p.noteRefusal(f.run(ctx, reader))
 	cancel(nil)
 	reports.Wait()
