@@ -48,3 +48,23 @@ func TestFollowerTellsReaderAndFlow(t *testing.T) {
 		t.Error("nothing says that pictures are left out")
 	}
 }
+
+// Of the few packets between two reports chance loses many: that is no reason
+// to slow down.
+func TestFollowerWaitsForMoreThanOneReport(t *testing.T) {
+	r := &affordReader{}
+	f := newFollower(&flow{}, r)
+	at, sent := time.Now(), uint64(0)
+	for n := range 50 {
+		loss := 0.0
+		if n%3 == 2 {
+			loss = 0.25
+		}
+		at = at.Add(100 * time.Millisecond)
+		sent += 5_000_000 / 8 / 10
+		f.hear(packet.Feedback{At: at, Loss: loss, RTT: 40 * time.Millisecond, ReceiveRate: 5e6}, sent)
+	}
+	if len(r.told) > 0 {
+		t.Errorf("it tells %v bit/s of a way that loses a twelfth", r.told)
+	}
+}

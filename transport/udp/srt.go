@@ -28,10 +28,6 @@ const (
 	srtStatsInterval = 100 * time.Millisecond
 	srtReportEvery   = 10
 
-	// srtLossTime is what the share of lost packets is the mean of: of the
-	// few that are sent between two looks, chance loses many or none.
-	srtLossTime = time.Second
-
 	// srtAsked is how often a receiver asks for a lost packet: every half a
 	// round trip until it comes (draft-sharabayko-srt section 4.8.2), and
 	// each time gosrt sends it and counts it as lost.
@@ -137,7 +133,7 @@ func (p *Pusher) watchSRTStats(ctx context.Context, conn srt.Conn, to *follower)
 	defer ticker.Stop()
 	var s srt.Statistics
 	var buffered uint64 // bytes not acknowledged at the last look
-	var received, loss float64
+	var received float64
 	for n := 1; ; n++ {
 		select {
 		case <-ctx.Done():
@@ -150,10 +146,8 @@ func (p *Pusher) watchSRTStats(ctx context.Context, conn srt.Conn, to *follower)
 				Backlog: time.Duration(s.Instantaneous.MsSendBuf) * time.Millisecond,
 			}
 			if sent := s.Interval.PktSent; sent > 0 {
-				share := float64(s.Interval.PktRetrans) / srtAsked / float64(sent)
-				loss += (share - loss) * srtStatsInterval.Seconds() / srtLossTime.Seconds()
+				f.Loss = float64(s.Interval.PktRetrans) / srtAsked / float64(sent)
 			}
-			f.Loss = loss
 			// What left the buffer has arrived, or was given up. A hole
 			// holds up the acknowledgement of all that follows it, hence
 			// the mean.
