@@ -13,10 +13,11 @@ const freeze = 200 * time.Millisecond
 
 // judge takes the pictures that arrive, and says what a viewer saw of them.
 type judge struct {
-	source *source
+	camera  camera
+	playout time.Duration // pictures are shown that long after they were sent, at least
 
 	mu      sync.Mutex
-	arrived map[int]arrival // by number
+	arrived map[uint64]arrival // by the picture's id
 }
 
 type arrival struct {
@@ -24,13 +25,13 @@ type arrival struct {
 	size int // bytes
 }
 
-func newJudge(s *source) *judge { return &judge{source: s, arrived: make(map[int]arrival)} }
+func newJudge(c camera) *judge { return &judge{camera: c, arrived: make(map[uint64]arrival)} }
 
 // picture takes the NAL units of a picture whose last byte came at the given
 // time. What is not, bit for bit, what the camera sent counts as lost.
 func (j *judge) picture(nalus [][]byte, at time.Time) {
-	n := numberOf(nalus)
-	if n < 0 || sumOf(nalus) != j.source.sums[n%len(j.source.sums)] {
+	id, ok := j.camera.identify(nalus)
+	if !ok {
 		return
 	}
 	size := 0
@@ -39,28 +40,25 @@ func (j *judge) picture(nalus [][]byte, at time.Time) {
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if _, again := j.arrived[n]; !again {
-		j.arrived[n] = arrival{at, size}
+	if _, again := j.arrived[id]; !again {
+		j.arrived[id] = arrival{at, size}
 	}
 }
 
-// count returns how many pictures have arrived intact.
-func (j *judge) count() int {
+// count returns how many pictures have arrived intact, and how many of them
+// are keyframes.
+func (j *judge) count() (pictures, keys int) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	return len(j.arrived)
-}
-
-// keys returns how many of them are keyframes.
-func (j *judge) keys() (n int) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	for number := range j.arrived {
-		if j.source.clip[number%len(j.source.clip)].Key {
-			n++
+	for _, s := range j.camera.all() {
+		if _, ok := j.arrived[s.id]; ok {
+			pictures++
+			if s.key {
+				keys++
+			}
 		}
 	}
-	return n
+	return pictures, keys
 }
 
 // forget begins anew.
@@ -86,8 +84,7 @@ type verdict struct {
 func (j *judge) verdict(from, to time.Time) (v verdict) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.source.mu.Lock()
-	defer j.source.mu.Unlock()
+	pictures := j.camera.all()
 	var latencies []time.Duration
 	bytes, whole := 0, false
 	last := time.Time{} // when the last picture could be shown
@@ -97,27 +94,31 @@ func (j *judge) verdict(from, to time.Time) (v verdict) {
 			v.frozen += gap
 		}
 	}
-	for n, sent := range j.source.sent {
-		a, intact := j.arrived[n]
-		key := j.source.clip[n%len(j.source.clip)].Key
-		whole = intact && (whole || key)
-		if sent.Before(from) || sent.After(to) {
+	var usual time.Duration // latency of the last picture that arrived
+	for _, p := range pictures {
+		a, intact := j.arrived[p.id]
+		whole = intact && (whole || p.key)
+		if intact {
+			usual = a.at.Sub(p.at)
+		}
+		if p.at.Before(from) || p.at.After(to) {
 			continue
 		}
 		if last.IsZero() {
-			last = sent.Add(j.usual(n))
+			last = p.at.Add(max(usual, j.playout))
 		}
-		if key {
+		if p.key {
 			v.keys++
 			if !intact {
 				v.damagedKeys++
 			}
 		}
 		if whole {
-			still(a.at)
-			last = a.at
+			shown := later(a.at, p.at.Add(j.playout))
+			still(shown)
+			last = shown
 			bytes += a.size
-			latencies = append(latencies, a.at.Sub(sent))
+			latencies = append(latencies, shown.Sub(p.at))
 		}
 	}
 	still(to)
@@ -128,14 +129,11 @@ func (j *judge) verdict(from, to time.Time) (v verdict) {
 	return v
 }
 
-// usual returns the latency of the last picture before the nth that arrived.
-func (j *judge) usual(n int) time.Duration {
-	for ; n >= 0; n-- {
-		if a, ok := j.arrived[n]; ok {
-			return a.at.Sub(j.source.sent[n])
-		}
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
 	}
-	return 0
+	return b
 }
 
 // split returns the NAL units of a byte stream, none when there are too many.

@@ -8,14 +8,25 @@
 // takes to notice and to come back to them.
 //
 // All senders get the same camera, about 5 Mbit/s of MPEG-TS over UDP with a
-// keyframe every second, and pass it on as it is. The networks are made by a
-// relay on loopback that draws the same losses for all. One receiver for each
-// form judges all senders: of RTP it asks for what is missing (RFC 4585); of
-// SRT it is GStreamer's, that is libsrt.
+// keyframe every second, and pass it on as it is. Where the network says "live
+// encoder" lenscast has its test camera instead, of the same rate, which follows
+// the network; the others have none that could, and get the same as ever.
+//
+// The networks are made by a relay on loopback that draws the same losses for
+// all. One receiver for each form judges all senders: of RTP and of WHIP it asks
+// for what is missing (RFC 4585), of WHIP it is pion for the rest, and of SRT it
+// is GStreamer's, that is libsrt. The ffmpeg and GStreamer of Debian 12 can't
+// send WHIP: their RTP stands below.
 //
 // A picture can be shown when it is, bit for bit, what the camera sent, and so
 // are all before it from the last keyframe on. A freeze is 0.2 s or more
 // without a new one. Latencies are from the camera to the last byte here.
+//
+// Receivers of RTP and WHIP play at once unless -playout says otherwise. A
+// picture that waits for a packet to come again holds up what is shown for a
+// round trip: at a delay of 100 ms that is a freeze, each time. SRT always plays
+// after its latency, 120 ms or four round trips, and has none; with as much of
+// -playout neither have the others.
 //
 // It needs ffmpeg with libsrt and GStreamer with srtsrc and srtsink.
 package main
@@ -47,6 +58,7 @@ func main() {
 // as a server on the same continent.
 func networks(d time.Duration) []namedNetwork {
 	const near, far, farthest = 20 * time.Millisecond, 100 * time.Millisecond, 300 * time.Millisecond
+	steps := []step{{0, 8e6}, {d / 3, 2e6}, {d * 2 / 3, 5e6}}
 	return []namedNetwork{
 		{"loss 0 %", network{delay: near}},
 		{"loss 1 %", network{delay: near, loss: 0.01}},
@@ -55,7 +67,8 @@ func networks(d time.Duration) []namedNetwork {
 		{"loss 1 %, delay 100 ms", network{delay: far, loss: 0.01}},
 		{"delay 100 ms", network{delay: far}},
 		{"delay 300 ms", network{delay: farthest}},
-		{"8, 2, 5 Mbit/s", network{delay: near, steps: []step{{0, 8e6}, {d / 3, 2e6}, {d * 2 / 3, 5e6}}}},
+		{"8, 2, 5 Mbit/s", network{delay: near, steps: steps}},
+		{"8, 2, 5 Mbit/s, live encoder", network{delay: near, steps: steps, live: true}},
 	}
 }
 
@@ -68,8 +81,9 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	flags := flag.NewFlagSet("badnet", flag.ContinueOnError)
 	seconds := flags.Int("seconds", 15, "length of each measurement")
 	only := flags.String("only", "", "measure only the networks whose name contains this")
-	forms := flags.String("forms", "rtp,udp,srt", "what to measure")
+	forms := flags.String("forms", "whip,rtp,udp,srt", "what to measure")
 	senders := flags.String("senders", "lenscast,ffmpeg,gstreamer", "whom to measure")
+	playout := flags.Duration("playout", 0, "how long after they were sent receivers of RTP and WHIP show pictures, at least")
 	recovery := flags.Bool("recovery", false, "measure how lenscast comes back to receivers that fail")
 	kernel := flags.Bool("netem", false, "let netem make losses and delays, not the relay: needs root and a loopback of one's own")
 	program := flags.String("lenscast", "", "the program, if it need not be built")
@@ -85,7 +99,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		return err
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	b := bench{duration: time.Duration(*seconds) * time.Second, netem: *kernel, lenscast: *program}
+	b := bench{duration: time.Duration(*seconds) * time.Second, playout: *playout, netem: *kernel, lenscast: *program}
 	if b.lenscast == "" {
 		if b.lenscast, err = peer.Build(ctx, dir); err != nil {
 			return err
@@ -105,6 +119,10 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		}
 		for form := range strings.SplitSeq(*forms, ",") {
 			for sender := range strings.SplitSeq(*senders, ",") {
+				if form == "whip" && sender != "lenscast" {
+					fmt.Fprintf(out, "| %s | %s | %s | no WHIP | | | | | |\n", n.name, form, sender)
+					continue
+				}
 				v, err := b.measure(ctx, form, sender, n.network)
 				if err != nil {
 					return fmt.Errorf("%s, %s by %s: %w", n.name, form, sender, err)
@@ -122,6 +140,7 @@ type bench struct {
 	lenscast string // the program
 	source   *source
 	duration time.Duration
+	playout  time.Duration
 	netem    bool // and not the relay
 }
 
@@ -139,7 +158,11 @@ func receiverLatency(n network) time.Duration { return max(8*n.delay, 120*time.M
 
 func (b *bench) measure(ctx context.Context, form, sender string, n network) (verdict, error) {
 	ctx, cancel := context.WithCancel(ctx)
+	live := n.live && sender == "lenscast"
 	j := newJudge(b.source)
+	if live {
+		j = newJudge(&tap{})
+	}
 	var running []*exec.Cmd
 	defer func() {
 		cancel()
@@ -155,12 +178,12 @@ func (b *bench) measure(ctx context.Context, form, sender string, n network) (ve
 		running = append(running, cmd)
 		return cmd.Start()
 	}
-	latency := receiverLatency(n)
-	if err := b.receive(ctx, form, receive, latency, j, start); err != nil {
-		return verdict{}, err
-	}
 	front, err := peer.FreePort()
 	if err != nil {
+		return verdict{}, err
+	}
+	latency := receiverLatency(n)
+	if err := b.receive(ctx, form, receive, front, latency, j, start); err != nil {
 		return verdict{}, err
 	}
 	if b.netem {
@@ -169,25 +192,38 @@ func (b *bench) measure(ctx context.Context, form, sender string, n network) (ve
 		}
 		n.loss, n.delay = 0, 0
 	}
-	link, err := startRelay(ctx, n, front, receive)
-	if err != nil {
-		return verdict{}, err
+	link := newRelay(n)
+	for lane := range 2 { // RTCP has the port above RTP
+		if err := link.open(ctx, front+lane, receive+lane); err != nil {
+			return verdict{}, err
+		}
 	}
 	in, err := peer.FreePort()
 	if err != nil {
 		return verdict{}, err
 	}
-	cmd, err := b.sender(ctx, form, sender, in, front, latency)
+	played := make(chan error, 1)
+	var cmd *exec.Cmd
+	if live {
+		played <- nil
+		cmd, err = b.liveSender(ctx, form, in, front, latency, j)
+	} else {
+		cmd, err = b.sender(ctx, form, sender, in, front, latency)
+	}
 	if err != nil {
 		return verdict{}, err
 	}
 	if err := start(cmd); err != nil {
 		return verdict{}, err
 	}
-	played := make(chan error, 1)
-	go func() { played <- b.source.play(ctx, in) }()
+	if !live {
+		go func() { played <- b.source.play(ctx, in) }()
+	}
 
-	for begun := time.Now(); j.count() == 0; time.Sleep(10 * time.Millisecond) {
+	for begun := time.Now(); ; time.Sleep(10 * time.Millisecond) {
+		if pictures, _ := j.count(); pictures > 0 {
+			break
+		}
 		if ctx.Err() != nil {
 			return verdict{}, ctx.Err()
 		}
@@ -203,13 +239,16 @@ func (b *bench) measure(ctx context.Context, form, sender string, n network) (ve
 	if err := sleep(ctx, b.duration+2*latency+queueTime); err != nil { // for those that come late
 		return verdict{}, err
 	}
+	if form == "rtp" || form == "whip" {
+		j.playout = b.playout
+	}
 	v := j.verdict(from, from.Add(b.duration))
 	cancel()
 	return v, <-played
 }
 
-// receive starts the receiver of a form.
-func (b *bench) receive(ctx context.Context, form string, port int, latency time.Duration, j *judge, start func(*exec.Cmd) error) error {
+// receive starts the receiver of a form at a port. Senders send to front.
+func (b *bench) receive(ctx context.Context, form string, port, front int, latency time.Duration, j *judge, start func(*exec.Cmd) error) error {
 	if form == "srt" {
 		inner, err := peer.FreePort()
 		if err != nil {
@@ -229,11 +268,13 @@ func (b *bench) receive(ctx context.Context, form string, port int, latency time
 	if err != nil {
 		return err
 	}
-	if form == "rtp" {
-		go receiveRTP(c, j, latency)
-	} else {
-		go receiveTS(c, j)
+	switch form {
+	case "whip":
+		return serveWHIP(ctx, front, c, j, latency)
+	case "rtp":
+		return receiveRTP(ctx, port, c, j, latency)
 	}
+	go receiveTS(c, j.picture)
 	return nil
 }
 
@@ -244,10 +285,7 @@ func (b *bench) sender(ctx context.Context, form, sender string, in, to int, lat
 	url := fmt.Sprintf("%s://127.0.0.1:%d", form, to)
 	switch sender {
 	case "lenscast":
-		if form == "srt" {
-			url += fmt.Sprintf("?latency=%d", ms)
-		}
-		return peer.Lenscast(ctx, b.lenscast, in, url)
+		return peer.Lenscast(ctx, b.lenscast, in, lenscastURL(form, to, latency))
 	case "ffmpeg":
 		switch form {
 		case "rtp":
@@ -269,6 +307,30 @@ func (b *bench) sender(ctx context.Context, form, sender string, in, to int, lat
 		return peer.GStreamer(ctx, in, "mpegtsmux alignment=7 ! "+sink), nil
 	}
 	return nil, fmt.Errorf("%q is no sender: lenscast, ffmpeg or gstreamer", sender)
+}
+
+// lenscastURL is where lenscast is told to push to.
+func lenscastURL(form string, to int, latency time.Duration) string {
+	url := fmt.Sprintf("%s://127.0.0.1:%d", form, to)
+	if form == "srt" {
+		url += fmt.Sprintf("?latency=%d", latency.Milliseconds())
+	}
+	return url
+}
+
+// liveSender makes the command that runs the test camera, and listens for what
+// it tells the judge.
+func (b *bench) liveSender(ctx context.Context, form string, port, to int, latency time.Duration, j *judge) (*exec.Cmd, error) {
+	tapped, err := peer.FreePort()
+	if err != nil {
+		return nil, err
+	}
+	c, err := listen(ctx, tapped)
+	if err != nil {
+		return nil, err
+	}
+	go receiveTS(c, j.camera.(*tap).picture)
+	return peer.LenscastLive(ctx, b.lenscast, port, fps, gop, lenscastURL(form, to, latency), fmt.Sprintf("udp://127.0.0.1:%d", tapped))
 }
 
 func sleep(ctx context.Context, d time.Duration) error {

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"net"
-	"net/netip"
 	"time"
 
 	"github.com/pion/rtcp"
@@ -22,8 +21,9 @@ func listen(ctx context.Context, port int) (*net.UDPConn, error) {
 	return c, nil
 }
 
-// receiveTS reads a transport stream of one H.264 track from a socket.
-func receiveTS(c *net.UDPConn, j *judge) {
+// receiveTS reads a transport stream of one H.264 track from a socket, and hands
+// over its pictures with the time when their last byte came.
+func receiveTS(c *net.UDPConn, picture func(nalus [][]byte, at time.Time)) {
 	const packet = 188
 	var unit []byte // of the picture that is being collected
 	var last time.Time
@@ -49,7 +49,7 @@ func receiveTS(c *net.UDPConn, j *judge) {
 			}
 			if start && len(payload) > 9 && payload[0] == 0 && payload[1] == 0 && payload[2] == 1 && payload[3]&0xf0 == 0xe0 {
 				if whole {
-					j.picture(split(unit), last)
+					picture(split(unit), last)
 				}
 				pid, whole = id, true
 				unit = append(unit[:0], payload[min(9+int(payload[8]), len(payload)):]...)
@@ -67,13 +67,22 @@ func receiveTS(c *net.UDPConn, j *judge) {
 // nackInterval is how often a receiver of RTP looks what is missing.
 const nackInterval = 10 * time.Millisecond
 
+// rtpSource is where RTP comes from: a socket, or a track of WebRTC.
+type rtpSource interface {
+	// read waits for a packet, and returns nil when none came in at most
+	// nackInterval. An error ends the source.
+	read() (*rtp.Packet, error)
+
+	// answer sends RTCP to the sender, which need not listen.
+	answer(packets []rtcp.Packet)
+}
+
 // rtpReceiver puts RTP packets into order. It asks for those that are missing
-// (RFC 4585) until they would come too late.
+// until they would come too late, and then for a keyframe (RFC 4585).
 type rtpReceiver struct {
 	judge    *judge
 	patience time.Duration // for a missing packet
-	conn     *net.UDPConn
-	from     netip.AddrPort
+	source   rtpSource
 	ssrc     uint32
 
 	next    uint16 // that is to come
@@ -81,6 +90,7 @@ type rtpReceiver struct {
 	waiting map[uint16]*rtpPacket
 	asked   map[uint16]time.Time // when a packet was asked for last
 	looked  time.Time
+	wished  time.Time // when a keyframe was asked for last
 
 	depacketizer codecs.H264Packet
 	unit         []byte
@@ -89,25 +99,27 @@ type rtpReceiver struct {
 }
 
 type rtpPacket struct {
-	rtp.Packet
+	*rtp.Packet
 	at time.Time
 }
 
-func receiveRTP(c *net.UDPConn, j *judge, patience time.Duration) {
-	r := &rtpReceiver{judge: j, patience: patience, conn: c, waiting: make(map[uint16]*rtpPacket), asked: make(map[uint16]time.Time)}
-	buf := make([]byte, 64<<10)
+func newRTPReceiver(j *judge, patience time.Duration, source rtpSource) *rtpReceiver {
+	return &rtpReceiver{
+		judge: j, patience: patience, source: source,
+		waiting: make(map[uint16]*rtpPacket), asked: make(map[uint16]time.Time),
+	}
+}
+
+// run receives until the source ends.
+func (r *rtpReceiver) run() {
 	for {
-		_ = c.SetReadDeadline(time.Now().Add(nackInterval)) // fails once c is closed, as Read does
-		n, from, err := c.ReadFromUDPAddrPort(buf)
-		if nerr, ok := err.(net.Error); err != nil && (!ok || !nerr.Timeout()) { //nolint:errorlint // it comes unwrapped
-			return // closed
+		p, err := r.source.read()
+		if err != nil {
+			return
 		}
-		if err == nil {
-			p := &rtpPacket{at: time.Now()}
-			if p.Unmarshal(append([]byte(nil), buf[:n]...)) == nil && p.PayloadType < 128 && len(p.Payload) > 0 {
-				r.from, r.ssrc = from, p.SSRC
-				r.add(p)
-			}
+		if p != nil && len(p.Payload) > 0 {
+			r.ssrc = p.SSRC
+			r.add(&rtpPacket{p, time.Now()})
 		}
 		r.advance(time.Now())
 	}
@@ -134,6 +146,7 @@ func (r *rtpReceiver) advance(now time.Time) {
 			return
 		} else {
 			r.last = now // what is behind was held up so long
+			r.wish(now)
 		}
 		delete(r.asked, r.next)
 		r.next++
@@ -151,8 +164,16 @@ func (r *rtpReceiver) missingSince() time.Time {
 	return behind.at
 }
 
-// ask sends a NACK for all that is missing, to where RTP comes from; for each
-// packet again when a round trip has passed, of which patience has four.
+// wish asks for a keyframe, as often as a picture can be decoded only then.
+func (r *rtpReceiver) wish(now time.Time) {
+	if now.Sub(r.wished) > r.patience {
+		r.wished = now
+		r.source.answer([]rtcp.Packet{&rtcp.PictureLossIndication{SenderSSRC: 1, MediaSSRC: r.ssrc}})
+	}
+}
+
+// ask sends a NACK for all that is missing; for each packet again when a
+// round trip has passed, of which patience has four.
 func (r *rtpReceiver) ask(now time.Time) {
 	if now.Sub(r.looked) < nackInterval {
 		return
@@ -174,13 +195,9 @@ func (r *rtpReceiver) ask(now time.Time) {
 	if len(missing) == 0 {
 		return
 	}
-	b, err := rtcp.Marshal([]rtcp.Packet{
-		&rtcp.ReceiverReport{SSRC: 1},
+	r.source.answer([]rtcp.Packet{
 		&rtcp.TransportLayerNack{SenderSSRC: 1, MediaSSRC: r.ssrc, Nacks: rtcp.NackPairsFromSequenceNumbers(missing)},
 	})
-	if err == nil {
-		_, _ = r.conn.WriteToUDPAddrPort(b, r.from) // senders need not listen
-	}
 }
 
 // take adds a packet, in order, to its picture. The judge finds out whether

@@ -77,9 +77,11 @@ func (b *bench) recovery(ctx context.Context, form string, frozen bool) (noticed
 		return 0, 0, err
 	}
 	if form == "rtp" {
-		go receiveRTP(c, j, 120*time.Millisecond)
+		if err := receiveRTP(ctx, inner, c, j, 120*time.Millisecond); err != nil {
+			return 0, 0, err
+		}
 	} else {
-		go receiveTS(c, j)
+		go receiveTS(c, j.picture)
 	}
 	url, source := receiverOf(form, port)
 	agent, err := peer.Lenscast(ctx, b.lenscast, in, url)
@@ -105,7 +107,7 @@ func (b *bench) recovery(ctx context.Context, form string, frozen bool) (noticed
 	}
 	played := make(chan error, 1)
 	go func() { played <- b.source.play(ctx, in) }()
-	if took := until(ctx, time.Now(), hopeless, func() bool { return j.count() > 0 }); took < 0 {
+	if took := until(ctx, time.Now(), hopeless, func() bool { pictures, _ := j.count(); return pictures > 0 }); took < 0 {
 		return 0, 0, fmt.Errorf("nothing arrived in %v", hopeless)
 	}
 	if err := sleep(ctx, steady); err != nil {
@@ -136,7 +138,7 @@ func (b *bench) recovery(ctx context.Context, form string, frozen bool) (noticed
 		until(ctx, time.Now(), hopeless, func() bool { return bound(port) })
 	}
 	j.forget()
-	back = until(ctx, time.Now(), hopeless, func() bool { return j.keys() > 0 })
+	back = until(ctx, time.Now(), hopeless, func() bool { _, keys := j.count(); return keys > 0 })
 	cancel()
 	return noticed, back, <-played
 }

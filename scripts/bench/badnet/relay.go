@@ -18,6 +18,7 @@ type network struct {
 	loss  float64       // share of datagrams that vanish
 	delay time.Duration // one way
 	steps []step        // of the rate, empty for no limit
+	live  bool          // lenscast sends what a live encoder makes; the relay does not care
 }
 
 // step is a rate from some time on.
@@ -33,37 +34,47 @@ const queueTime = 300 * time.Millisecond
 // same losses in every run.
 type relay struct {
 	network
+
+	mu    sync.Mutex
+	rand  *rand.Rand
+	began time.Time // the first step, zero until then
+	free  time.Time // when the link has sent all that waits
+}
+
+// lane is one port of the sender and of the receiver.
+type lane struct {
+	*relay
 	front *net.UDPConn // the sender sends here
 	back  *net.UDPConn // connected to the receiver
 
 	mu     sync.Mutex
-	rand   *rand.Rand
 	sender netip.AddrPort
-	began  time.Time // the first step, zero until then
 }
 
-// startRelay opens a relay to the port of a receiver and runs it until ctx
-// ends. It listens at the given port.
-func startRelay(ctx context.Context, n network, port, receiver int) (*relay, error) {
+func newRelay(n network) *relay { return &relay{network: n, rand: rand.New(rand.NewPCG(1, 2))} }
+
+// open carries what comes to a port to one of the receiver's, and the answers
+// back, until ctx ends.
+func (r *relay) open(ctx context.Context, port, receiver int) error {
 	loopback := net.IPv4(127, 0, 0, 1)
 	front, err := net.ListenUDP("udp4", &net.UDPAddr{IP: loopback, Port: port})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	back, err := net.DialUDP("udp4", nil, &net.UDPAddr{IP: loopback, Port: receiver})
 	if err != nil {
 		front.Close()
-		return nil, err
+		return err
 	}
 	_ = front.SetReadBuffer(8 << 20)
-	r := &relay{network: n, front: front, back: back, rand: rand.New(rand.NewPCG(1, 2))}
+	l := &lane{relay: r, front: front, back: back}
 	context.AfterFunc(ctx, func() {
 		front.Close()
 		back.Close()
 	})
-	go r.up(ctx)
-	go r.down(ctx)
-	return r, nil
+	go l.up(ctx)
+	go l.down(ctx)
+	return nil
 }
 
 // begin starts the steps of the rate. Until then the first one holds.
@@ -83,61 +94,69 @@ func (r *relay) rate(now time.Time) (rate float64) {
 	return rate
 }
 
+// schedule tells when a datagram of n bytes that comes up now gets out of the
+// link, if it does.
+func (r *relay) schedule(n int, now time.Time) (at time.Time, ok bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	lost := r.lost()
+	at = now
+	if rate := r.rate(now); rate > 0 {
+		if r.free.Before(now) {
+			r.free = now
+		}
+		if r.free.Sub(now) > queueTime {
+			return at, false // the queue is full
+		}
+		r.free = r.free.Add(time.Duration(float64(n+28) * 8 / rate * float64(time.Second)))
+		at = r.free
+	}
+	return at.Add(r.delay), !lost
+}
+
+// lost draws whether a datagram vanishes. r.mu is held.
+func (r *relay) lost() bool { return r.rand.Float64() < r.loss }
+
 // up carries what the sender sends.
-func (r *relay) up(ctx context.Context) {
-	out := newLine(ctx, func(b []byte) { _, _ = r.back.Write(b) })
-	var free time.Time // when the link has sent all that waits
+func (l *lane) up(ctx context.Context) {
+	out := newLine(ctx, func(b []byte) { _, _ = l.back.Write(b) })
 	buf := make([]byte, 2048)
 	for {
-		n, from, err := r.front.ReadFromUDPAddrPort(buf)
+		n, from, err := l.front.ReadFromUDPAddrPort(buf)
 		if err != nil {
 			return // closed
 		}
-		now := time.Now()
-		r.mu.Lock()
-		r.sender = from
-		lost := r.rand.Float64() < r.loss
-		rate := r.rate(now)
-		r.mu.Unlock()
-		at := now
-		if rate > 0 {
-			if free.Before(now) {
-				free = now
-			}
-			if free.Sub(now) > queueTime {
-				continue // the queue is full
-			}
-			free = free.Add(time.Duration(float64(n+28) * 8 / rate * float64(time.Second)))
-			at = free
-		}
-		if !lost {
-			out(buf[:n], at.Add(r.delay))
+		l.mu.Lock()
+		l.sender = from
+		l.mu.Unlock()
+		if at, ok := l.schedule(n, time.Now()); ok {
+			out(buf[:n], at)
 		}
 	}
 }
 
 // down carries what the receiver answers.
-func (r *relay) down(ctx context.Context) {
+func (l *lane) down(ctx context.Context) {
 	out := newLine(ctx, func(b []byte) {
-		r.mu.Lock()
-		to := r.sender
-		r.mu.Unlock()
+		l.mu.Lock()
+		to := l.sender
+		l.mu.Unlock()
 		if to.IsValid() {
-			_, _ = r.front.WriteToUDPAddrPort(b, to)
+			_, _ = l.front.WriteToUDPAddrPort(b, to)
 		}
 	})
 	buf := make([]byte, 2048)
 	for ctx.Err() == nil {
-		n, err := r.back.Read(buf)
+		n, err := l.back.Read(buf)
 		if err != nil {
 			time.Sleep(time.Millisecond)
 			continue // the receiver does not listen yet
 		}
-		r.mu.Lock()
-		lost := r.rand.Float64() < r.loss
-		r.mu.Unlock()
+		l.relay.mu.Lock()
+		lost := l.lost()
+		l.relay.mu.Unlock()
 		if !lost {
-			out(buf[:n], time.Now().Add(r.delay))
+			out(buf[:n], time.Now().Add(l.delay))
 		}
 	}
 }

@@ -52,12 +52,24 @@ func Build(ctx context.Context, dir string) (string, error) {
 // Lenscast runs the program at path with one camera that listens at the UDP
 // port in, and pushes to urls. The viewer page is at the TCP port in.
 func Lenscast(ctx context.Context, path string, in int, urls ...string) (*exec.Cmd, error) {
+	return lenscast(ctx, path, in, fmt.Sprintf("source = \"mpegts\"\nlisten = \"udp://127.0.0.1:%d\"\n", in), urls)
+}
+
+// LenscastLive runs it with its test camera of 1280x720 and 5 Mbit/s, whose
+// encoder follows the network, and a keyframe every gop pictures. The viewer
+// page is at the TCP port.
+func LenscastLive(ctx context.Context, path string, port, fps, gop int, urls ...string) (*exec.Cmd, error) {
+	return lenscast(ctx, path, port, fmt.Sprintf("source = \"test\"\nsize = \"1280x720\"\nfps = %d\nbitrate = \"5000kbit\"\n"+
+		"min_bitrate = \"300kbit\"\nkeyframe_interval = %q\n", fps, fmt.Sprintf("%dms", gop*1000/fps)), urls)
+}
+
+func lenscast(ctx context.Context, path string, port int, camera string, urls []string) (*exec.Cmd, error) {
 	config := fmt.Sprintf("[viewer]\nlisten = \"127.0.0.1:%d\"\n[webrtc]\nlisten = \"127.0.0.1:%d\"\n"+
-		"[[camera]]\nname = \"bench\"\nsource = \"mpegts\"\nlisten = \"udp://127.0.0.1:%d\"\n", in, in+1, in)
+		"[[camera]]\nname = \"bench\"\n", port, port+1) + camera
 	for _, url := range urls {
 		config += fmt.Sprintf("[[camera.push]]\nurl = %q\n", url)
 	}
-	file := fmt.Sprintf("%s-%d.toml", path, in)
+	file := fmt.Sprintf("%s-%d.toml", path, port)
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		return nil, err
 	}
