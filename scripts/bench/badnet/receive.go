@@ -65,7 +65,7 @@ func receiveTS(c *net.UDPConn, picture func(nalus [][]byte, at time.Time)) {
 }
 
 // nackInterval is how often a receiver of RTP looks what is missing.
-const nackInterval = 10 * time.Millisecond
+const nackInterval = 5 * time.Millisecond
 
 // rtpSource is where RTP comes from: a socket, or a track of WebRTC.
 type rtpSource interface {
