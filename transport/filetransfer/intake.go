@@ -20,6 +20,7 @@ type intake struct {
 
 	hash   hash.Hash
 	offset int64 // content in the store, hashed
+	step   int64 // checkpoints are at multiples of it only; 0: anywhere
 
 	checkpoints  sync.WaitGroup // at most one, beside the receiving of what follows
 	checkpointAt int64          // where the last one was begun
@@ -47,7 +48,7 @@ func (i *intake) run(ctx context.Context) error {
 	i.checkpoints.Wait()
 	if err != nil {
 		// A cut costs nothing of what came whole before it.
-		if i.offset > i.checkpointAt && i.failed == nil {
+		if i.step == 0 && i.offset > i.checkpointAt && i.failed == nil {
 			return errors.Join(err, i.save(i.offset, i.state()))
 		}
 		return err
@@ -61,6 +62,9 @@ func (i *intake) run(ctx context.Context) error {
 // resume takes up where the store's checkpoint is.
 func (i *intake) resume() error {
 	i.hash = sha256.New()
+	if stepped, ok := i.file.(Stepped); ok {
+		i.step = stepped.Step()
+	}
 	offset, state := i.file.Resume()
 	i.checkpointed = time.Now()
 	if offset == 0 {
@@ -116,6 +120,19 @@ func (i *intake) take(p []byte) error {
 	if int64(len(p)) > i.transfer.file.Size-i.offset {
 		return errorf(CodeProtocol, "more content than the %d bytes announced", i.transfer.file.Size)
 	}
+	if i.step > 0 {
+		if n := i.step - i.offset%i.step; n < int64(len(p)) {
+			if err := i.store(p[:n]); err != nil {
+				return err
+			}
+			return i.take(p[n:])
+		}
+	}
+	return i.store(p)
+}
+
+// store takes p, which ends with the next step at the latest.
+func (i *intake) store(p []byte) error {
 	if _, err := i.file.Write(p); err != nil {
 		return asError(err, CodeStorage)
 	}
@@ -124,11 +141,22 @@ func (i *intake) take(p []byte) error {
 	i.received.Store(i.offset)
 	i.r.total.bytes.Add(uint64(len(p)))
 
-	due := i.offset-i.checkpointAt >= i.r.p.CheckpointBytes
-	if !due && (i.offset == i.checkpointAt || time.Since(i.checkpointed) < checkpointEvery) {
-		return nil
+	if i.due() {
+		return i.checkpoint()
 	}
-	return i.checkpoint()
+	return nil
+}
+
+// due tells whether it is time for a checkpoint.
+func (i *intake) due() bool {
+	switch {
+	case i.offset == i.checkpointAt:
+		return false
+	case i.step > 0:
+		return i.offset%i.step == 0
+	default:
+		return i.offset-i.checkpointAt >= i.r.p.CheckpointBytes || time.Since(i.checkpointed) >= checkpointEvery
+	}
 }
 
 // checkpoint makes what has come durable beside the receiving of what follows.
