@@ -25,7 +25,7 @@ type runningCamera struct {
 	recorder *runningRecorder // nil when it is not recorded
 }
 
-func (s *supervisor) startCamera(ctx context.Context, c config.Camera) error {
+func (s *supervisor) startCamera(ctx context.Context, c config.Camera, rtc config.WebRTC) error {
 	source, err := newSource(c, s.log.With(logKeyCamera, c.Name))
 	if err != nil {
 		return fmt.Errorf("camera %q: %w", c.Name, err)
@@ -39,7 +39,7 @@ func (s *supervisor) startCamera(ctx context.Context, c config.Camera) error {
 	s.cameras[c.Name] = running
 	s.mu.Unlock()
 	s.startRecorder(ctx, running, s.cfg.Recording)
-	return s.startPushes(ctx, running, c.Pushes)
+	return s.startPushes(ctx, running, c.Pushes, rtc)
 }
 
 // stopCamera ends a camera with its pushes and, with its stream, the sessions

@@ -59,7 +59,7 @@ func loadConfig(path string) (cfg *config.Config, from string, err error) {
 	}
 	var problems config.Problems
 	if err == nil {
-		if problems = checkPushes(cfg, path); len(problems) > 0 {
+		if problems = append(checkPushes(cfg, path), checkOffload(cfg, path)...); len(problems) > 0 {
 			err = problems
 		}
 	}

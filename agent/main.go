@@ -50,6 +50,7 @@ func commands() []command {
 		sendCommand(),
 		receiveCommand(),
 		recordingsCommand(),
+		queueCommand(),
 		versionCommand(),
 		helpCommand(),
 	}

@@ -10,6 +10,8 @@ import (
 	"github.com/lenscast/lenscast/agent/push"
 	"github.com/lenscast/lenscast/agent/stream"
 	"github.com/lenscast/lenscast/transport/udp"
+	"github.com/lenscast/lenscast/transport/webrtc"
+	"github.com/lenscast/lenscast/transport/webrtc/whip"
 )
 
 const (
@@ -20,42 +22,37 @@ const (
 
 	// pushPause is the longest pause between two attempts. One costs the
 	// network a datagram and the camera nothing, and a receiver that is back
-	// should not wait a second for its picture.
+	// should not wait a second for its picture. whipPause is the same for
+	// WHIP, which needs a few round trips of that second.
 	pushPause = 700 * time.Millisecond
+	whipPause = 500 * time.Millisecond
 )
 
 // runningPush is one push of a running camera.
 type runningPush struct {
 	*part
 	push *push.Push
+	ice  func() webrtc.ICEStatus // nil but for WHIP
 }
 
 // startPushes starts all pushes of a camera. s.mu is not held.
-func (s *supervisor) startPushes(ctx context.Context, c *runningCamera, pushes []config.Push) error {
+func (s *supervisor) startPushes(ctx context.Context, c *runningCamera, pushes []config.Push, rtc config.WebRTC) error {
 	var running []*runningPush
 	var errs []error
 	for _, cfg := range pushes {
-		dest, err := destination(cfg)
+		newPush := s.newUDP
+		if whip.IsEndpoint(cfg.URL.Reveal()) {
+			newPush = s.newWHIP
+		}
+		params, ice, err := newPush(c, cfg, rtc)
 		if err != nil {
 			errs = append(errs, err)
 			continue
 		}
-		pusher, err := udp.New(udp.Params{
-			Destination: dest,
-			Name:        c.cfg.Name,
-			Open:        func() udp.Reader { return c.stream.Subscribe(stream.AtOnce, pushQueue) },
-			Clock:       &s.clock,
-			Log:         s.log.With(logKeyCamera, c.cfg.Name),
-		})
-		if err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		p := push.New(push.Params{
-			Camera: c.cfg.Name, Destination: dest.String(), Pusher: pusher, MaxPause: pushPause, Log: s.log,
-		})
-		name := fmt.Sprintf("push of camera %s to %s", c.cfg.Name, dest)
-		running = append(running, &runningPush{part: startPart(ctx, name, p.Run, s.partFailed), push: p})
+		params.Camera, params.Log = c.cfg.Name, s.log
+		p := push.New(params)
+		name := fmt.Sprintf("push of camera %s to %s", c.cfg.Name, params.Destination)
+		running = append(running, &runningPush{part: startPart(ctx, name, p.Run, s.partFailed), push: p, ice: ice})
 	}
 	s.mu.Lock()
 	c.pushes = running
@@ -64,6 +61,45 @@ func (s *supervisor) startPushes(ctx context.Context, c *runningCamera, pushes [
 		return fmt.Errorf("camera %q: %w", c.cfg.Name, err)
 	}
 	return nil
+}
+
+// newUDP makes a push over UDP.
+func (s *supervisor) newUDP(c *runningCamera, cfg config.Push, _ config.WebRTC) (push.Params, func() webrtc.ICEStatus, error) {
+	dest, err := destination(cfg)
+	if err != nil {
+		return push.Params{}, nil, err
+	}
+	pusher, err := udp.New(udp.Params{
+		Destination: dest,
+		Name:        c.cfg.Name,
+		Open:        func() udp.Reader { return c.stream.Subscribe(stream.AtOnce, pushQueue) },
+		Clock:       &s.clock,
+		Log:         s.log.With(logKeyCamera, c.cfg.Name),
+	})
+	if err != nil {
+		return push.Params{}, nil, err
+	}
+	return push.Params{Destination: dest.String(), Pusher: pusher, MaxPause: pushPause}, nil, nil
+}
+
+// newWHIP makes a push by WHIP.
+func (s *supervisor) newWHIP(c *runningCamera, cfg config.Push, rtc config.WebRTC) (push.Params, func() webrtc.ICEStatus, error) {
+	endpoint, err := endpoint(cfg)
+	if err != nil {
+		return push.Params{}, nil, err
+	}
+	pusher, err := webrtc.NewPusher(webrtc.PusherParams{
+		Endpoint:   endpoint,
+		ICEServers: iceServers(rtc),
+		Open:       func() webrtc.Reader { return c.stream.Subscribe(stream.AtOnce, pushQueue) },
+		Format:     c.stream.Format,
+		Clock:      &s.clock,
+		Log:        s.log.With(logKeyCamera, c.cfg.Name, "push", endpoint.String()),
+	})
+	if err != nil {
+		return push.Params{}, nil, err
+	}
+	return push.Params{Destination: endpoint.String(), Pusher: pusher, MaxPause: whipPause}, pusher.ICE, nil
 }
 
 // stopPushes ends all pushes of a camera.
@@ -82,7 +118,16 @@ func (s *supervisor) stopPushes(ctx context.Context, c *runningCamera) error {
 	return errors.Join(errs...)
 }
 
-// destination reads what a [[camera.push]] table says.
+// endpoint reads what a [[camera.push]] table says of WHIP.
+func endpoint(p config.Push) (whip.Endpoint, error) {
+	e, err := whip.ParseEndpoint(p.URL.Reveal())
+	if err == nil && p.Token.IsSet() {
+		e, err = e.WithToken(p.Token.Reveal())
+	}
+	return e, err
+}
+
+// destination reads what a [[camera.push]] table says of UDP.
 func destination(p config.Push) (udp.Destination, error) {
 	dest, err := udp.ParseDestination(p.URL.Reveal())
 	if err == nil && p.Token.IsSet() {
@@ -100,11 +145,7 @@ func checkPushes(cfg *config.Config, file string) config.Problems {
 	for _, c := range cfg.Cameras {
 		seen := make(map[string]bool)
 		for _, p := range c.Pushes {
-			dest, err := destination(p)
-			if err == nil && seen[dest.String()] {
-				err = fmt.Errorf("it is pushed to %s already, remove one of the two", dest)
-			}
-			seen[dest.String()] = true
+			err := checkPush(p, seen)
 			if err != nil {
 				problems = append(problems, config.Problem{
 					File: file, Key: "camera.push", Text: fmt.Sprintf("camera %q: %s", c.Name, err),
@@ -113,4 +154,19 @@ func checkPushes(cfg *config.Config, file string) config.Problems {
 		}
 	}
 	return problems
+}
+
+// checkPush returns what is wrong with a push, among others of the same camera
+// that were seen before.
+func checkPush(p config.Push, seen map[string]bool) error {
+	if whip.IsEndpoint(p.URL.Reveal()) {
+		_, err := endpoint(p)
+		return err
+	}
+	dest, err := destination(p)
+	if err == nil && seen[dest.String()] {
+		err = fmt.Errorf("it is pushed to %s already, remove one of the two", dest)
+	}
+	seen[dest.String()] = true
+	return err
 }

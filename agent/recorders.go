@@ -41,9 +41,7 @@ func (s *supervisor) startArchive(ctx context.Context, cfg *config.Config) error
 	}
 	a, err := archive.Open(archive.Params{
 		Dir: rec.Dir, Name: rec.Name, Clock: clock, Log: s.log.With(logKeyPart, "recordings"),
-		Retention: archive.Retention{
-			MaxAge: time.Duration(rec.MaxAge), MaxSize: int64(rec.MaxSize), KeepFree: int64(rec.KeepFree),
-		},
+		Retention: retention(cfg), Finished: func(archive.Info) { s.wakeOffload() },
 	})
 	if err != nil {
 		return err
@@ -54,6 +52,17 @@ func (s *supervisor) startArchive(ctx context.Context, cfg *config.Config) error
 	s.archive = running
 	s.mu.Unlock()
 	return nil
+}
+
+// retention is what a configuration wants to be deleted, and what not.
+func retention(cfg *config.Config) archive.Retention {
+	rec, off := cfg.Recording, cfg.Offload
+	sending := len(off.Servers()) > 0
+	return archive.Retention{
+		MaxAge: time.Duration(rec.MaxAge), MaxSize: int64(rec.MaxSize), KeepFree: int64(rec.KeepFree),
+		KeepUnsent: sending && off.Unsent == config.UnsentKeep,
+		DeleteSent: sending && off.After.Delete, SentAge: time.Duration(off.After.Age),
+	}
 }
 
 func (s *supervisor) stopArchive(ctx context.Context) error {

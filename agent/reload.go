@@ -39,14 +39,20 @@ func (s *supervisor) reload(ctx context.Context) {
 	}
 	for _, c := range next.Cameras {
 		if s.cameras[c.Name] == nil {
-			note(s.startCamera(ctx, c))
+			note(s.startCamera(ctx, c, next.WebRTC))
 		}
 	}
 	for _, name := range changes.Pushed {
 		note(s.restartPushes(ctx, name, next))
 	}
-	if changes.Recording {
-		note(s.restartRecording(ctx, old, next))
+	if changes.Recording || changes.Offload {
+		note(s.stopOffload(ctx))
+		if changes.Recording {
+			note(s.restartRecording(ctx, old, next))
+		} else if s.archive != nil {
+			s.archive.archive.SetRetention(retention(next))
+		}
+		note(s.restartOffload(ctx, old, next))
 	}
 	if needsNewWebRTC(old, next) {
 		if err := s.restartWebRTC(ctx, old, next); err != nil {
@@ -82,7 +88,7 @@ func (s *supervisor) restartPushes(ctx context.Context, name string, next *confi
 			s.mu.Lock()
 			running.cfg = c
 			s.mu.Unlock()
-			err = errors.Join(err, s.startPushes(ctx, running, c.Pushes))
+			err = errors.Join(err, s.startPushes(ctx, running, c.Pushes, next.WebRTC))
 		}
 	}
 	return err

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/lenscast/lenscast/agent/camera"
+	"github.com/lenscast/lenscast/agent/offload"
 	"github.com/lenscast/lenscast/agent/push"
 	"github.com/lenscast/lenscast/agent/recording"
 	"github.com/lenscast/lenscast/agent/status"
@@ -55,10 +56,20 @@ func (s *supervisor) report() *status.Report {
 		}
 		for _, p := range running.pushes {
 			ps := pushStatus(p.push.Status())
+			if p.ice != nil {
+				ps.ICE = iceStatus(p.ice())
+			}
 			r.Pushes = append(r.Pushes, ps)
 			if ps.Reason != "" {
 				r.Problems = append(r.Problems, fmt.Sprintf("camera %q: %s", ps.Camera, ps.Reason))
 			}
+		}
+	}
+	if s.offload != nil {
+		st := s.offload.queue.Status()
+		r.Offload = offloadStatus(st)
+		if st.Problem != "" {
+			r.Problems = append(r.Problems, st.Problem)
 		}
 	}
 	return r
@@ -137,6 +148,31 @@ func pushStatus(p push.Status) status.Push {
 		LastPicture:     status.Time{Time: p.LastPicture},
 		RTT:             p.Feedback.RTT.Seconds(),
 		Loss:            p.Feedback.Loss,
+	}
+}
+
+func offloadStatus(st offload.Status) *status.Offload {
+	o := &status.Offload{
+		Server: st.Server, State: string(st.State), Reason: st.Reason,
+		Waiting: st.Waiting, Failed: st.Failed, Bytes: st.Bytes,
+		Recording: st.Recording, Size: st.Size, Sent: st.Sent, Bitrate: st.Rate, Left: st.Left.Seconds(), Limit: st.Limit,
+		AllowedRate: float64(st.Yield.Rate), Yields: st.Yield.Paused, YieldReason: st.Yield.Reason,
+		Recordings: st.Recordings, BytesSent: st.BytesSent, LastSuccess: status.Time{Time: st.LastSuccess},
+	}
+	if st.Size > 0 {
+		o.Percent = 100 * float64(st.Sent) / float64(st.Size)
+	}
+	return o
+}
+
+func iceStatus(ice webrtc.ICEStatus) *status.ICE {
+	return &status.ICE{
+		State:            ice.State,
+		Local:            ice.Local,
+		Remote:           ice.Remote,
+		LocalCandidates:  append([]string{}, ice.LocalCandidates...),
+		RemoteCandidates: append([]string{}, ice.RemoteCandidates...),
+		Restarts:         ice.Restarts,
 	}
 }
 

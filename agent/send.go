@@ -36,6 +36,7 @@ on its disk. Exit codes: 0 all confirmed, 1 none, 3 some.
   -camera NAME        a folder below that
   -token-file FILE    the token that the receiver knows
   -pin sha256//KEY    the receiver's public key, as it prints it at its start
+  -ca FILE            or who signed its certificate
   -cert, -key FILE    a certificate of our own, if the receiver wants one
   -plain              no TLS; on loopback that is so anyway unless -pin is given
   -delete             delete each file here once it is confirmed
@@ -52,11 +53,12 @@ on its disk. Exit codes: 0 all confirmed, 1 none, 3 some.
 
 // sendOptions are the flags of "lenscast send".
 type sendOptions struct {
-	agent, camera, tokenFile, pin, cert, key string
-	plain, remove, legacy, json, verbose     bool
-	rate                                     config.Rate
-	parallel                                 int
-	retry                                    config.Duration
+	agent, camera, tokenFile             string
+	pin, ca, cert, key                   string
+	plain, remove, legacy, json, verbose bool
+	rate                                 config.Rate
+	parallel                             int
+	retry                                config.Duration
 }
 
 func runSend(ctx context.Context, std streams, args []string) error {
@@ -66,6 +68,7 @@ func runSend(ctx context.Context, std streams, args []string) error {
 	fs.StringVar(&o.camera, "camera", "", "")
 	fs.StringVar(&o.tokenFile, "token-file", "", "")
 	fs.StringVar(&o.pin, "pin", "", "")
+	fs.StringVar(&o.ca, "ca", "", "")
 	fs.StringVar(&o.cert, "cert", "", "")
 	fs.StringVar(&o.key, "key", "", "")
 	fs.BoolVar(&o.plain, "plain", false, "")
@@ -112,10 +115,12 @@ func (o *sendOptions) check(address string) error {
 	switch {
 	case o.legacy && o.remove:
 		return usageError("-legacy can't be used with -delete: the older exchange does not tell whether a file has arrived")
-	case o.legacy && (o.tokenFile != "" || o.pin != "" || o.cert != "" || o.rate != 0):
+	case o.legacy && (o.tokenFile != "" || o.pin != "" || o.ca != "" || o.cert != "" || o.rate != 0):
 		return usageError("-legacy goes with no token, key or rate: the older exchange has none")
-	case o.plain && (o.pin != "" || o.cert != ""):
-		return usageError("-plain means no TLS, so -pin and -cert have no use")
+	case o.plain && (o.pin != "" || o.ca != "" || o.cert != ""):
+		return usageError("-plain means no TLS, so -pin, -ca and -cert have no use")
+	case o.pin != "" && o.ca != "":
+		return usageError("-pin says which key to trust, so -ca has no use")
 	case (o.cert == "") != (o.key == ""):
 		return usageError("-cert and -key belong together")
 	case o.parallel < 1 || o.parallel > 64:
@@ -144,23 +149,11 @@ func (o *sendOptions) sender(address string) (filetransfer.SenderParams, error) 
 	host, _, _ := net.SplitHostPort(address) // checked
 	ip, err := netip.ParseAddr(host)
 	loopback := host == "localhost" || err == nil && ip.IsLoopback()
-	if o.plain || loopback && o.pin == "" {
+	if o.plain || loopback && o.pin == "" && o.ca == "" {
 		return p, nil
 	}
-	p.TLS = &tls.Config{MinVersion: tls.VersionTLS13}
-	if o.pin != "" {
-		pin, err := filetransfer.ParsePin(o.pin)
-		if err != nil {
-			return p, usageError("%w", err)
-		}
-		p.TLS = filetransfer.PinnedTLS(pin)
-	}
-	if o.cert != "" {
-		cert, err := tls.LoadX509KeyPair(o.cert, o.key)
-		if err != nil {
-			return p, fmt.Errorf("read certificate: %w", err)
-		}
-		p.TLS.Certificates = []tls.Certificate{cert}
+	if p.TLS, err = transferTLS(o.pin, o.ca, o.cert, o.key); err != nil {
+		return p, usageError("%w", err)
 	}
 	return p, nil
 }

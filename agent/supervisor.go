@@ -49,6 +49,8 @@ type supervisor struct {
 	cameras  map[string]*runningCamera // by name
 	rtc      *runningWebRTC            // nil before the start
 	archive  *runningArchive           // nil without [recording]
+	offload  *runningOffload           // nil without [offload]
+	feel     feel                      // of the live picture
 	problems []string                  // of the last reload
 
 	web *runningWeb
@@ -151,9 +153,12 @@ func (s *supervisor) start(ctx context.Context, cfg *config.Config) error {
 		return err
 	}
 	for _, c := range cfg.Cameras {
-		if err := s.startCamera(ctx, c); err != nil {
+		if err := s.startCamera(ctx, c, cfg.WebRTC); err != nil {
 			return err
 		}
+	}
+	if err := s.startOffload(ctx, cfg); err != nil {
+		return err
 	}
 	return s.startWeb(ctx, cfg)
 }
@@ -181,6 +186,9 @@ func (s *supervisor) stop() error {
 	}
 	if s.archive != nil {
 		parts = append(parts, s.archive.part)
+	}
+	if s.offload != nil {
+		parts = append(parts, s.offload.parts()...)
 	}
 	for _, p := range parts {
 		p.cancel()
@@ -216,12 +224,18 @@ func webrtcParams(cfg *config.Config, feed func(string) (webrtc.Feed, error), lo
 	for _, ip := range cfg.WebRTC.PublicAddresses {
 		p.PublicAddresses = append(p.PublicAddresses, ip.Addr)
 	}
-	for _, server := range cfg.WebRTC.ICEServers {
-		p.ICEServers = append(p.ICEServers, webrtc.ICEServer{
+	p.ICEServers = iceServers(cfg.WebRTC)
+	return p
+}
+
+func iceServers(cfg config.WebRTC) []webrtc.ICEServer {
+	var all []webrtc.ICEServer
+	for _, server := range cfg.ICEServers {
+		all = append(all, webrtc.ICEServer{
 			URL: server.URL, Username: server.Username, Credential: server.Password.Reveal(),
 		})
 	}
-	return p
+	return all
 }
 
 func (s *supervisor) startWeb(ctx context.Context, cfg *config.Config) error {
@@ -235,6 +249,7 @@ func (s *supervisor) startWeb(ctx context.Context, cfg *config.Config) error {
 		StateDir:   stateDir(),
 		WHEP:       s,
 		Recordings: http.HandlerFunc(s.recordings),
+		Offload:    http.HandlerFunc(s.offloaded),
 		Status:     func() any { return s.report() },
 		Metrics:    func(w io.Writer) { s.report().WriteMetrics(w) },
 		Health:     func() error { return s.report().Health() },

@@ -22,6 +22,7 @@ func (c *Config) check(r *report) {
 		r.problem("webrtc.listen", "port %d is the viewer's, choose another", c.WebRTC.Listen.Port)
 	}
 	c.Recording.check(r)
+	c.Offload.check(r, &c.Recording)
 	if len(c.Cameras) == 0 {
 		r.problem("camera", `there is no camera, add [[camera]] with name and source = "test"`)
 	}

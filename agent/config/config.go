@@ -43,6 +43,7 @@ type Config struct {
 	WebRTC    WebRTC    `toml:"webrtc"`
 	Log       Log       `toml:"log"`
 	Recording Recording `toml:"recording"`
+	Offload   Offload   `toml:"offload"`
 	Cameras   []Camera  `toml:"camera"`
 
 	warnings Problems
@@ -144,6 +145,12 @@ func Default() *Config {
 			MaxLoss:     Duration(2 * time.Second),
 			PreRollSize: 32 << 20,
 			KeepFree:    2 << 30,
+		},
+		Offload: Offload{
+			OffloadServer: OffloadServer{TLS: TransferTLSOn},
+			Order:         OldestFirst,
+			When:          OffloadAlways,
+			Unsent:        UnsentKeep,
 		},
 		Cameras: []Camera{camera},
 	}

@@ -246,13 +246,21 @@ func tablesWith(root reflect.Type, name string) []string {
 	return tables
 }
 
-// fields yields the fields of a struct that have a toml tag, by its name.
+// fields yields the fields of a struct that have a toml tag, by its name, and
+// those of the structs that are embedded in it.
 func fields(v reflect.Value) iter.Seq2[string, reflect.Value] {
 	return func(yield func(string, reflect.Value) bool) {
 		if v.Kind() != reflect.Struct {
 			return
 		}
 		for i := range v.NumField() {
+			if v.Type().Field(i).Anonymous {
+				for name, field := range fields(v.Field(i)) {
+					if !yield(name, field) {
+						return
+					}
+				}
+			}
 			name := v.Type().Field(i).Tag.Get("toml")
 			if name != "" && !yield(name, v.Field(i)) {
 				return

@@ -7,12 +7,13 @@ import (
 
 // Changes says what differs between two configurations.
 type Changes struct {
-	Viewer, WebRTC, Log, Recording bool
+	Viewer, WebRTC, Log, Recording, Offload bool
 
 	// Cameras by name. One whose name changed is removed and added.
 	Added, Changed, Removed []string
 
-	// Pushed are the cameras of which nothing but the pushes changed.
+	// Pushed are the cameras of which nothing but the pushes changed, or the
+	// ICE servers that these use.
 	Pushed []string
 }
 
@@ -23,7 +24,9 @@ func Diff(old, new *Config) Changes {
 		WebRTC:    !reflect.DeepEqual(old.WebRTC, new.WebRTC),
 		Log:       old.Log != new.Log,
 		Recording: old.Recording != new.Recording,
+		Offload:   !reflect.DeepEqual(old.Offload, new.Offload),
 	}
+	otherServers := !reflect.DeepEqual(old.WebRTC.ICEServers, new.WebRTC.ICEServers)
 	before := make(map[string]Camera)
 	for _, camera := range old.Cameras {
 		before[camera.Name] = camera
@@ -33,6 +36,8 @@ func Diff(old, new *Config) Changes {
 		switch delete(before, camera.Name); {
 		case !ok:
 			c.Added = append(c.Added, camera.Name)
+		case reflect.DeepEqual(was, camera) && otherServers && len(camera.Pushes) > 0:
+			c.Pushed = append(c.Pushed, camera.Name)
 		case reflect.DeepEqual(was, camera):
 		case reflect.DeepEqual(was.withoutPushes(), camera.withoutPushes()):
 			c.Pushed = append(c.Pushed, camera.Name)
@@ -59,7 +64,7 @@ func (c Changes) String() string {
 	for _, t := range []struct {
 		changed bool
 		name    string
-	}{{c.Viewer, "viewer"}, {c.WebRTC, "webrtc"}, {c.Log, "log"}, {c.Recording, "recording"}} {
+	}{{c.Viewer, "viewer"}, {c.WebRTC, "webrtc"}, {c.Log, "log"}, {c.Recording, "recording"}, {c.Offload, "offload"}} {
 		if t.changed {
 			what = append(what, t.name)
 		}

@@ -15,8 +15,8 @@ import (
 func (c *Config) WriteTOML(w io.Writer) error {
 	var b strings.Builder
 	for name, field := range fields(reflect.ValueOf(c).Elem()) {
-		if name == "recording" && c.Recording.Dir == "" {
-			continue // nothing is recorded
+		if name == "recording" && c.Recording.Dir == "" || name == "offload" && c.Offload.Server == (Address{}) {
+			continue // not used
 		}
 		if field.Kind() == reflect.Slice {
 			for i := range field.Len() {

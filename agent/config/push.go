@@ -15,8 +15,8 @@ type Push struct {
 	Token Secret  `toml:"token"` // or passphrase: what the other end wants to hear
 }
 
-// PushURL is where to push to, and how. The options behind "?" may hold a
-// secret, which String and MarshalText leave out.
+// PushURL is where to push to, and how. The path and the options behind "?" may
+// hold a secret, which String and MarshalText leave out.
 type PushURL struct{ text string }
 
 // UnmarshalText takes any URL with a scheme: what each one allows is known to
@@ -34,9 +34,20 @@ func (p *PushURL) UnmarshalText(text []byte) error {
 // Reveal returns the URL as it was written.
 func (p PushURL) Reveal() string { return p.text }
 
+// longSegment is how many characters a part of a path may have before it is
+// taken for a key: services that put one there use 32 and more.
+const longSegment = 24
+
 // String returns the URL with "redacted" in place of secrets.
 func (p PushURL) String() string {
 	head, query, ok := strings.Cut(p.text, "?")
+	segments := strings.Split(head, "/")
+	for i := 3; i < len(segments); i++ { // behind scheme://host
+		if len(segments[i]) > longSegment {
+			segments[i] = redacted
+		}
+	}
+	head = strings.Join(segments, "/")
 	if !ok {
 		return head
 	}
@@ -55,6 +66,15 @@ func (p PushURL) GoString() string { return p.String() }
 // MarshalText is String.
 func (p PushURL) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
 
+// unencrypted tells whether HTTP leaves this machine without TLS.
+func (p PushURL) unencrypted() bool {
+	u, err := url.Parse(p.text)
+	if err != nil || u.Scheme != "whip" && u.Scheme != "http" {
+		return false
+	}
+	return !(Address{Host: u.Hostname()}).Loopback()
+}
+
 func (PushURL) example() string { return `"udp://192.0.2.10:5000"` }
 
 func (c *Camera) checkPushes(r *report, path string) {
@@ -70,8 +90,11 @@ func (c *Camera) checkPushes(r *report, path string) {
 			r.problem(key, "this camera is pushed there already, remove one of the two")
 		case push.URL.String() != push.URL.text:
 			if info, err := os.Stat(r.file); err == nil && othersMayRead(info.Mode()) {
-				r.warning(key, `other users can read the secret in it, write token_file = "/etc/lenscast/push.token" instead`)
+				r.warning(key, `other users can read the secret in it, run: chmod 600 %s`, r.file)
 			}
+		}
+		if push.Token.IsSet() && push.URL.unencrypted() {
+			r.warning(key, `the token crosses the network unencrypted, use whips:// if the server can`)
 		}
 	}
 }

@@ -19,7 +19,8 @@ func TestRecordings(t *testing.T) {
 	b.open(a.url + "/recordings")
 	const recorder = "document.querySelector('#recorders button')"
 	b.waitFor("it records", recorder+"?.textContent === 'test: recording – stop'", 20*time.Second)
-	b.waitText("0:02", 20*time.Second) // there is something to seek in
+	// There is something to seek in; the list has to tell as it grows.
+	b.waitFor("2 s of recording", `Number(/0:(\d\d) .*being recorded/.exec(document.body.innerText)?.[1]) >= 2`, 30*time.Second)
 
 	eval[any](b, recorder+".click()")
 	b.waitFor("it stands by", recorder+"?.textContent === 'Record test'", 20*time.Second)

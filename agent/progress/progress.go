@@ -61,7 +61,7 @@ type meter struct {
 // and forceJSON is false, JSON otherwise.
 func New(w io.Writer, forceJSON bool) *Display {
 	d := &Display{w: w, meters: make(map[string]*meter)}
-	if file, ok := w.(*os.File); ok && !forceJSON && isTerminal(file) {
+	if file, ok := w.(*os.File); ok && !forceJSON && IsTerminal(file) {
 		d.width = func() int { return terminalWidth(file) }
 	}
 	return d
@@ -209,7 +209,8 @@ func Bytes(n int64) string {
 	return fmt.Sprintf("%.1f %s", value, units[unit])
 }
 
-func isTerminal(f *os.File) bool {
+// IsTerminal tells whether people read along at f.
+func IsTerminal(f *os.File) bool {
 	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
 	return err == nil
 }

@@ -8,7 +8,9 @@ package push
 
 import (
 	"context"
+	"errors"
 	"log/slog"
+	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -20,17 +22,40 @@ import (
 type Pusher interface {
 	// Run connects and sends until ctx ends, or until it fails and says why.
 	// It calls receivers when it is open for them (0), and whenever their
-	// number changes. A Pusher for one address goes from nothing to 1.
+	// number changes. A Pusher for one address goes from nothing to 1. The
+	// error may be a [Refusal].
 	Run(ctx context.Context, receivers func(n int)) error
 
 	// Stats returns what was sent, in all runs together.
 	Stats() packet.Stats
 }
 
+// Interruptible is a Pusher that mends a connection without ending Run.
+type Interruptible interface {
+	// Interrupted returns why nothing gets through at the moment, nil when it
+	// does.
+	Interrupted() error
+}
+
+// Refusal is an error of a server that was reached and said no. It is tried
+// again all the same, for whoever can change its mind may do so, but not as
+// often as one that does not answer.
+type Refusal interface {
+	error
+
+	// RetryAfter returns how long the server asked to be left alone, 0 when
+	// it did not.
+	RetryAfter() time.Duration
+}
+
 const (
 	// minPause and the MaxPause of the parameters bound the time between a
 	// failure and the next attempt.
 	minPause = 100 * time.Millisecond
+
+	// The same after a refusal.
+	minRefusedPause = time.Second
+	maxRefusedPause = 30 * time.Second
 
 	// steady is how long a connection must have held for the next attempt to
 	// be made at once.
@@ -80,6 +105,11 @@ func (p *Push) Status() Status {
 	defer p.mu.Unlock()
 	st := p.status
 	st.Stats = stats
+	if i, ok := p.p.Pusher.(Interruptible); ok && (st.State == Sending || st.State == NoPicture) {
+		if why := i.Interrupted(); why != nil {
+			st.State, st.Reason = Interrupted, why.Error()
+		}
+	}
 	return st
 }
 
@@ -96,19 +126,46 @@ func (p *Push) Run(ctx context.Context) error {
 	}()
 
 	backoff := retry.New(retry.Policy{Floor: minPause, Cap: max(p.p.MaxPause, minPause)})
+	refusals := retry.New(retry.Policy{Floor: minRefusedPause, Cap: maxRefusedPause})
 	for {
 		p.enter(Connecting)
 		err := p.p.Pusher.Run(ctx, p.receivers)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if held := p.failed(err); held >= steady {
+		held := p.failed(err)
+		if held >= steady {
 			backoff.Reset()
-			continue
+			refusals.Reset()
 		}
-		if err := backoff.Wait(ctx); err != nil {
+		var refusal Refusal
+		switch {
+		case errors.As(err, &refusal):
+			err = pause(ctx, max(refusals.Next(), atLeast(refusal.RetryAfter())))
+		case held >= steady:
+			err = ctx.Err()
+		default:
+			err = backoff.Wait(ctx)
+		}
+		if err != nil {
 			return err
 		}
+	}
+}
+
+// atLeast returns d and up to a tenth more, so that not all cameras that were
+// sent away come back at the same time.
+func atLeast(d time.Duration) time.Duration { return d + rand.N(d/10+1) }
+
+// pause sleeps for d, or until ctx ends, which is its error.
+func pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
 

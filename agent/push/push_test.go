@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"strings"
 	"sync"
@@ -158,6 +159,41 @@ func TestAConnectionThatFallsAtOnceIsNoBusyLoop(t *testing.T) {
 		}
 		if n := strings.Count(log.String(), "\n"); n != 1 {
 			t.Errorf("%d lines in the log: %s", n, log)
+		}
+	})
+}
+
+// refusal is an error of a server that says no.
+type refusal time.Duration
+
+func (refusal) Error() string               { return "no" }
+func (r refusal) RetryAfter() time.Duration { return time.Duration(r) }
+
+func TestRefusalsAreRare(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var after refusal
+		f := &fakePusher{run: func(context.Context, func(int)) error { return fmt.Errorf("push: %w", after) }}
+		_, _, stop := startPush(t, f, time.Second)
+		time.Sleep(10 * time.Minute)
+		n := len(f.runs)
+		if n < 10*60/30 || n > 100 {
+			t.Errorf("%d attempts in 10 min", n)
+		}
+		for i := 1; i < n; i++ {
+			if d := f.runs[i].Sub(f.runs[i-1]); d < minRefusedPause || d > maxRefusedPause {
+				t.Errorf("attempt %d came after %v", i, d)
+			}
+		}
+		after = refusal(5 * time.Minute)
+		time.Sleep(time.Hour)
+		stop()
+		for i := n + 2; i < len(f.runs); i++ {
+			if d := f.runs[i].Sub(f.runs[i-1]); d < 5*time.Minute || d > 6*time.Minute {
+				t.Errorf("attempt %d came after %v, though the server wanted 5 min", i, d)
+			}
+		}
+		if more := len(f.runs) - n; more < 9 || more > 14 {
+			t.Errorf("%d attempts in an hour", more)
 		}
 	})
 }

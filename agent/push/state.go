@@ -25,18 +25,20 @@ import (
 //	└────│ waiting │   no pause at all when the connection had held for 5 s
 //	     └─────────┘
 //
-// Before Run and after it a push is idle, whatever it was. A State is what
+// While sending, a push is interrupted for as long as its [Interruptible] Pusher
+// mends the connection. Before Run and after it a push is idle, whatever it was. A State is what
 // held when it was asked for: the network may know better already.
 type State string
 
 // The states of a push.
 const (
-	Idle       State = "idle"       // not running
-	Connecting State = "connecting" // nobody has taken a picture yet
-	Listening  State = "listening"  // open, and waits for receivers to come
-	Sending    State = "sending"    // pictures go out
-	NoPicture  State = "no picture" // connected, but the camera gives nothing
-	Waiting    State = "waiting"    // failed: the reason tells; tries again soon
+	Idle        State = "idle"        // not running
+	Connecting  State = "connecting"  // nobody has taken a picture yet
+	Listening   State = "listening"   // open, and waits for receivers to come
+	Sending     State = "sending"     // pictures go out
+	NoPicture   State = "no picture"  // connected, but the camera gives nothing
+	Interrupted State = "interrupted" // the receiver is not heard; the connection is being mended
+	Waiting     State = "waiting"     // failed: the reason tells; tries again soon
 )
 
 // Status is what a push does at one instant.

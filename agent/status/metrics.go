@@ -61,6 +61,18 @@ func viewerMetrics() []of[Viewer] {
 // pushMetrics all have the labels camera and destination.
 func pushMetrics() []of[Push] {
 	return []of[Push]{
+		{metric{"lenscast_push_sending", "gauge", "1 while pictures go out, 0 while they do not"}, func(p *Push) float64 {
+			if p.State == Sending {
+				return 1
+			}
+			return 0
+		}},
+		{metric{"lenscast_push_ice_restarts_total", "counter", "Restarts of ICE, 0 but for WHIP"}, func(p *Push) float64 {
+			if p.ICE == nil {
+				return 0
+			}
+			return float64(p.ICE.Restarts)
+		}},
 		{metric{"lenscast_push_receivers", "gauge", "Receivers that get the stream now"}, func(p *Push) float64 { return float64(p.Receivers) }},
 		{metric{"lenscast_push_bits_per_second", "gauge", "Bitrate over the last second"}, func(p *Push) float64 { return p.Bitrate }},
 		{metric{"lenscast_push_rtt_seconds", "gauge", "Round-trip time, 0 when unknown"}, func(p *Push) float64 { return p.RTT }},
@@ -68,6 +80,31 @@ func pushMetrics() []of[Push] {
 		{metric{"lenscast_push_failures_total", "counter", "Attempts and connections that failed"}, func(p *Push) float64 { return float64(p.Failures) }},
 		{metric{"lenscast_push_packets_sent_total", "counter", "Packets sent"}, func(p *Push) float64 { return float64(p.PacketsSent) }},
 		{metric{"lenscast_push_dropped_pictures_total", "counter", "Pictures that could not be sent in time"}, func(p *Push) float64 { return float64(p.DroppedPictures) }},
+	}
+}
+
+// offloadMetrics have no labels: there is one queue at most.
+func offloadMetrics() []of[Offload] {
+	return []of[Offload]{
+		{metric{"lenscast_offload_waiting_recordings", "gauge", "Recordings that are still to be sent"}, func(o *Offload) float64 { return float64(o.Waiting) }},
+		{metric{"lenscast_offload_waiting_bytes", "gauge", "Bytes of them still to be sent"}, func(o *Offload) float64 { return float64(o.Bytes) }},
+		{metric{"lenscast_offload_failed_recordings", "gauge", "Recordings of them that somebody has to look after"}, func(o *Offload) float64 { return float64(o.Failed) }},
+		{metric{"lenscast_offload_sending", "gauge", "1 while a recording is sent, 0 while none is"}, func(o *Offload) float64 {
+			if o.Recording != "" {
+				return 1
+			}
+			return 0
+		}},
+		{metric{"lenscast_offload_bits_per_second", "gauge", "Rate over the last seconds"}, func(o *Offload) float64 { return o.Bitrate }},
+		{metric{"lenscast_offload_allowed_bits_per_second", "gauge", "Rate allowed beside the live picture, 0 for any"}, func(o *Offload) float64 { return o.AllowedRate }},
+		{metric{"lenscast_offload_last_success_timestamp_seconds", "gauge", "When a recording was confirmed last, 0 before the first"}, func(o *Offload) float64 {
+			if o.LastSuccess.IsZero() {
+				return 0
+			}
+			return float64(o.LastSuccess.UnixMilli()) / 1000
+		}},
+		{metric{"lenscast_offload_recordings_total", "counter", "Recordings that a server has confirmed"}, func(o *Offload) float64 { return float64(o.Recordings) }},
+		{metric{"lenscast_offload_bytes_total", "counter", "Bytes of them"}, func(o *Offload) float64 { return float64(o.BytesSent) }},
 	}
 }
 
@@ -92,6 +129,9 @@ func (r *Report) WriteMetrics(w io.Writer) {
 	writeEach(&b, cameraMetrics(), r.Cameras, func(c *Camera) []string { return []string{"camera", c.Name} })
 	writeEach(&b, viewerMetrics(), r.Viewers, func(v *Viewer) []string { return []string{"camera", v.Camera, "viewer", v.ID} })
 	writeEach(&b, pushMetrics(), r.Pushes, func(p *Push) []string { return []string{"camera", p.Camera, "destination", p.Destination} })
+	if r.Offload != nil {
+		writeEach(&b, offloadMetrics(), []Offload{*r.Offload}, func(*Offload) []string { return nil })
+	}
 	_, _ = io.WriteString(w, b.String()) // whoever asked may have gone
 	metrics.WriteProcessMetrics(w)
 }

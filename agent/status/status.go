@@ -19,9 +19,10 @@ type Report struct {
 	Uptime  float64 `json:"uptime_seconds"`
 	Now     Time    `json:"time"`
 
-	Cameras []Camera `json:"cameras"` // in the order of the configuration
-	Viewers []Viewer `json:"viewers"` // the oldest first
-	Pushes  []Push   `json:"pushes"`  // in the order of the configuration
+	Cameras []Camera `json:"cameras"`           // in the order of the configuration
+	Viewers []Viewer `json:"viewers"`           // the oldest first
+	Pushes  []Push   `json:"pushes"`            // in the order of the configuration
+	Offload *Offload `json:"offload,omitempty"` // null without [offload]
 
 	// Problems are lines for people: what somebody should look after.
 	Problems []string `json:"problems"`
@@ -62,6 +63,9 @@ const Live = "live"
 // Recording is the state of a recorder that writes pictures.
 const Recording = "recording"
 
+// Sending is the state of a push whose pictures go out.
+const Sending = "sending"
+
 // Viewer is one session.
 type Viewer struct {
 	ID              string  `json:"id"`
@@ -84,7 +88,7 @@ type Viewer struct {
 type Push struct {
 	Camera          string  `json:"camera"`
 	Destination     string  `json:"destination"` // without options
-	State           string  `json:"state"`       // connecting, listening, sending, no picture, waiting
+	State           string  `json:"state"`       // connecting, listening, sending, no picture, interrupted, waiting
 	Since           Time    `json:"since"`       // when the state began
 	Reason          string  `json:"reason"`      // why it does not work, empty when it does
 	Failures        uint64  `json:"failures"`    // attempts and connections
@@ -92,9 +96,46 @@ type Push struct {
 	Bitrate         float64 `json:"bitrate"`
 	PacketsSent     uint64  `json:"packets_sent"`
 	DroppedPictures uint64  `json:"dropped_pictures"`
-	LastPicture     Time    `json:"last_picture"` // sent
-	RTT             float64 `json:"rtt_seconds"`  // 0 when the receiver reports none
-	Loss            float64 `json:"loss"`         // share of packets, 0 to 1
+	LastPicture     Time    `json:"last_picture"`  // sent
+	RTT             float64 `json:"rtt_seconds"`   // 0 when the receiver reports none
+	Loss            float64 `json:"loss"`          // share of packets, 0 to 1
+	ICE             *ICE    `json:"ice,omitempty"` // of WHIP
+}
+
+// ICE is how far a push by WHIP has come to its server.
+type ICE struct {
+	State            string   `json:"state"` // new, checking, connected, disconnected, failed, closed
+	Local            string   `json:"local"` // the addresses in use, such as "udp 192.0.2.1:8189 (host)", empty without
+	Remote           string   `json:"remote"`
+	LocalCandidates  []string `json:"local_candidates"` // that were tried
+	RemoteCandidates []string `json:"remote_candidates"`
+	Restarts         uint64   `json:"restarts"`
+}
+
+// Offload is the queue of recordings that go to a server.
+type Offload struct {
+	Server  string `json:"server"` // that is in use, or was tried last
+	State   string `json:"state"`  // idle, waiting, held, sending, confirmed, retrying, failed
+	Reason  string `json:"reason"` // more words on the state, may be empty
+	Waiting int    `json:"waiting"`
+	Failed  int    `json:"failed"` // of those that wait: somebody has to look after them
+	Bytes   int64  `json:"bytes"`  // of those that wait, still to be sent
+
+	Recording string  `json:"recording"` // the ID of the current one, empty without one
+	Size      int64   `json:"size"`      // bytes of it
+	Sent      int64   `json:"sent"`      // bytes of it
+	Percent   float64 `json:"percent"`   // of it
+	Bitrate   float64 `json:"bitrate"`
+	Left      float64 `json:"left_seconds"` // for all that waits, 0 when unknown
+	Limit     string  `json:"limit"`        // what limits the connection, in words
+
+	AllowedRate float64 `json:"allowed_bitrate"` // beside the live picture; 0: any
+	Yields      bool    `json:"yields"`          // stands still for the live picture
+	YieldReason string  `json:"yield_reason"`
+
+	Recordings  uint64 `json:"recordings_total"` // confirmed since the start
+	BytesSent   uint64 `json:"bytes_total"`      // of them
+	LastSuccess Time   `json:"last_success"`
 }
 
 // Time is a time that is written in UTC with milliseconds, and as null when it

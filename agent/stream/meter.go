@@ -33,6 +33,7 @@ type meter struct {
 
 	total   Stats
 	sps     []byte
+	format  h264.Format // that sps tells
 	lastKey time.Duration
 	haveKey bool
 }
@@ -57,6 +58,7 @@ func (m *meter) add(au *h264.AccessUnit, size int) {
 	if sps, _ := au.ParameterSets(); len(sps) > 0 && string(sps[0]) != string(m.sps) {
 		m.sps = sps[0]
 		if f, err := h264.ParseFormat(sps[0]); err == nil {
+			m.format = f
 			m.total.Width, m.total.Height, m.total.Profile = f.Width, f.Height, f.Profile
 		}
 	}

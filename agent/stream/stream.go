@@ -60,6 +60,17 @@ func New(name string) *Stream {
 // Name returns the camera's name.
 func (s *Stream) Name() string { return s.name }
 
+// Format returns what the newest pictures are like. The zero Format means that
+// there are none: the source has not begun, or has stopped.
+func (s *Stream) Format() h264.Format {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.gop) == 0 {
+		return h264.Format{}
+	}
+	return s.meter.format
+}
+
 // OnKeyframeWish sets what is called when a reader needs an IDR. The function
 // must not block. A nil function says that this source can't be asked.
 func (s *Stream) OnKeyframeWish(force func()) { s.wish.set(force) }

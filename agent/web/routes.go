@@ -30,6 +30,8 @@ func (s *Server) handler(pages *pages, auth *auth) http.Handler {
 	mux.Handle("/recordings/", private(s.p.Recordings))
 	mux.Handle("/api/recordings", private(s.p.Recordings))
 	mux.Handle("/api/recorder/", private(s.p.Recordings))
+	mux.Handle("/api/offload", private(s.p.Offload))
+	mux.Handle("/api/offload/", private(s.p.Offload))
 
 	var h http.Handler = mux
 	h = http.MaxBytesHandler(h, maxBodyBytes)

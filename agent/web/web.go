@@ -6,6 +6,7 @@
 //	GET  /              the viewer page, /#name links to one camera
 //	     /whep/{camera} and the session addresses below it: Params.WHEP
 //	     /recordings/…  and /api/recordings, /api/recorder/…: Params.Recordings
+//	     /api/offload   and below: Params.Offload
 //	GET  /api/status    what Params.Status returns, as JSON
 //	GET  /metrics       Prometheus text exposition
 //	GET  /healthz       200 "ok" or 503, the only one that never asks who you are
@@ -55,7 +56,7 @@ const (
 	TLSFiles      TLSMode = "files"       // Params.CertFile and Params.KeyFile
 )
 
-// Params is all that a Server needs. WHEP, Recordings, Status, Metrics, Health and Log
+// Params is all that a Server needs. WHEP, Recordings, Offload, Status, Metrics, Health and Log
 // are required, the rest may be zero.
 type Params struct {
 	// Listen is the TCP address, "host:port". An empty host means all
@@ -83,6 +84,9 @@ type Params struct {
 	// Recordings answers what is below /recordings/, /api/recordings and
 	// /api/recorder/ (agent/recording/gallery), guarded like WHEP.
 	Recordings http.Handler
+
+	// Offload answers /api/offload and what is below it.
+	Offload http.Handler
 
 	// Status returns what /api/status shows, a value for encoding/json.
 	Status func() any

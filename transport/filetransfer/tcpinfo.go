@@ -14,6 +14,8 @@ type TCPInfo struct {
 	SegmentBytes  int           // what a segment carries
 	Sent          uint64        // bytes, those sent again included
 	Resent        uint64        // bytes sent again
+	Acked         uint64        // bytes that the receiver has acknowledged
+	Segments      uint64        // received, nearly all of them acknowledgements
 	Unsent        int           // bytes waiting in this side's socket
 	DeliveryRate  int64         // bit/s, the newest measurement
 	PacingRate    int64         // bit/s

@@ -82,6 +82,7 @@ func tcpInfo(conn net.Conn) (TCPInfo, error) {
 			RTT:   usec(uint64(t.Rtt)), MinRTT: usec(uint64(t.Min_rtt)),
 			Window: int(t.Snd_cwnd), SegmentBytes: int(t.Snd_mss),
 			Sent: t.Bytes_sent, Resent: t.Bytes_retrans, Unsent: int(t.Notsent_bytes),
+			Acked: t.Bytes_acked, Segments: uint64(t.Segs_in),
 			DeliveryRate: int64(t.Delivery_rate) * 8, PacingRate: int64(min(t.Pacing_rate, 1<<59)) * 8,
 			Busy: usec(t.Busy_time), WaitReceiver: usec(t.Rwnd_limited), WaitSendSpace: usec(t.Sndbuf_limited),
 		}

@@ -9,8 +9,8 @@ import (
 	"github.com/pion/sdp/v3"
 )
 
-// answer is the local description as it goes to the viewer.
-type answer struct {
+// description is the local description as it goes to the other end.
+type description struct {
 	sdp        string
 	ufrag, pwd string
 	candidates []string // values of a=candidate
@@ -26,12 +26,12 @@ type answer struct {
 // Opus, would never connect. They are moved to the first accepted section, and
 // those of the second component, which rtcp-mux leaves without use, are left
 // out.
-func makeAnswer(text string, video codec) (*answer, error) {
+func makeAnswer(text string, video codec) (*description, error) {
 	var desc sdp.SessionDescription
 	if err := desc.UnmarshalString(text); err != nil {
 		return nil, fmt.Errorf("parse answer: %w", err)
 	}
-	a := &answer{}
+	a := &description{}
 	var first *sdp.MediaDescription
 	accepted := false
 	for _, m := range desc.MediaDescriptions {
@@ -98,15 +98,16 @@ func credentials(desc *sdp.SessionDescription, m *sdp.MediaDescription) (ufrag, 
 	return "", ""
 }
 
-// fragment returns the answer to an ICE restart: what changed of the answer
-// (RFC 8840 section 9).
-func (a *answer) fragment() string {
+// fragment returns what an ICE restart changes of the description, and what
+// trickling adds to it (RFC 8840 section 9), with the given candidates, which
+// are the last ones.
+func (d *description) fragment(candidates []string) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "a=ice-ufrag:%s\r\na=ice-pwd:%s\r\nm=%s\r\n", a.ufrag, a.pwd, a.section)
-	if a.mid != "" {
-		fmt.Fprintf(&b, "a=mid:%s\r\n", a.mid)
+	fmt.Fprintf(&b, "a=ice-ufrag:%s\r\na=ice-pwd:%s\r\nm=%s\r\n", d.ufrag, d.pwd, d.section)
+	if d.mid != "" {
+		fmt.Fprintf(&b, "a=mid:%s\r\n", d.mid)
 	}
-	for _, c := range a.candidates {
+	for _, c := range candidates {
 		fmt.Fprintf(&b, "a=candidate:%s\r\n", c)
 	}
 	b.WriteString("a=end-of-candidates\r\n")

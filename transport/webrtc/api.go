@@ -2,6 +2,7 @@ package webrtc
 
 import (
 	"fmt"
+	"log/slog"
 	"net"
 	"net/netip"
 	"slices"
@@ -31,21 +32,30 @@ const (
 	receiveSize = 1500
 )
 
-// newAPI makes the pion API of one session: its codec, its part of the shared
-// ports, and none of pion's interceptors, since outgoing and feedback do what
-// they would.
-func (p *sessionParams) newAPI(route *route) (*webrtc.API, error) {
-	media, err := p.offer.mediaEngine()
-	if err != nil {
-		return nil, err
-	}
-	e := webrtc.SettingEngine{LoggerFactory: pionLogs{p.log}}
-	e.SetICEUDPMux(udpMux{route})
+// settings are those of one session: its part of the shared ports.
+func (p *sessionParams) settings(route *route) (webrtc.SettingEngine, error) {
+	e := newSettings(route, p.log)
 	e.SetICETCPMux(tcpMux{route})
+	e.DisableActiveTCP(true)
+	e.SetICETimeouts(iceDisconnected, iceFailed, iceKeepalive)
+	if err := e.SetAnsweringDTLSRole(webrtc.DTLSRoleServer); err != nil {
+		return e, fmt.Errorf("set DTLS role: %w", err)
+	}
+	if rules := rewriteRules(p.publicAddresses); len(rules) > 0 {
+		if err := e.SetICEAddressRewriteRules(rules...); err != nil {
+			return e, fmt.Errorf("announce public addresses: %w", err)
+		}
+	}
+	return e, nil
+}
+
+// newSettings are those of every peer connection.
+func newSettings(route *route, log *slog.Logger) webrtc.SettingEngine {
+	e := webrtc.SettingEngine{LoggerFactory: pionLogs{log}}
+	e.SetICEUDPMux(udpMux{route})
 	e.SetNetworkTypes([]webrtc.NetworkType{
 		webrtc.NetworkTypeUDP4, webrtc.NetworkTypeUDP6, webrtc.NetworkTypeTCP4, webrtc.NetworkTypeTCP6,
 	})
-	e.DisableActiveTCP(true)
 	// The candidates of TCP are those of UDP: ports decides, also about
 	// loopback.
 	e.SetIncludeLoopbackCandidate(true)
@@ -54,7 +64,6 @@ func (p *sessionParams) newAPI(route *route) (*webrtc.API, error) {
 	// Names in browsers' candidates need no resolving: their checks arrive,
 	// and tell the address.
 	e.SetICEMulticastDNSMode(ice.MulticastDNSModeDisabled)
-	e.SetICETimeouts(iceDisconnected, iceFailed, iceKeepalive)
 	e.SetSTUNGatherTimeout(stunTimeout)
 	e.SetReceiveMTU(receiveSize)
 	e.SetSCTPMaxMessageSize(maxDataMessage)
@@ -62,18 +71,16 @@ func (p *sessionParams) newAPI(route *route) (*webrtc.API, error) {
 	// where the CPU has AES instructions, CM with SHA1-80 is what every
 	// browser has.
 	e.SetSRTPProtectionProfiles(dtls.SRTP_AEAD_AES_128_GCM, dtls.SRTP_AES128_CM_HMAC_SHA1_80)
-	if err := e.SetAnsweringDTLSRole(webrtc.DTLSRoleServer); err != nil {
-		return nil, fmt.Errorf("set DTLS role: %w", err)
-	}
-	if rules := rewriteRules(p.publicAddresses); len(rules) > 0 {
-		if err := e.SetICEAddressRewriteRules(rules...); err != nil {
-			return nil, fmt.Errorf("announce public addresses: %w", err)
-		}
-	}
+	return e
+}
+
+// newAPI has none of pion's interceptors, since outgoing and feedback do what
+// they would.
+func newAPI(media *webrtc.MediaEngine, settings webrtc.SettingEngine) *webrtc.API {
 	return webrtc.NewAPI(
-		webrtc.WithMediaEngine(media), webrtc.WithSettingEngine(e),
+		webrtc.WithMediaEngine(media), webrtc.WithSettingEngine(settings),
 		webrtc.WithInterceptorRegistry(&interceptor.Registry{}),
-	), nil
+	)
 }
 
 func contains(all []netip.Addr, ip net.IP) bool {

@@ -79,9 +79,9 @@ func iceChars(s string, least int) bool {
 	return len(s) >= least && len(s) <= 256
 }
 
-// restartOffer returns the offer of a session as it would be after the ICE
-// restart that f asks for: other credentials and candidates.
-func restartOffer(text string, f *fragment) (string, error) {
+// restarted returns a remote description as it would be after the ICE restart
+// that f tells of: other credentials, and none of the candidates of before.
+func restarted(text string, f *fragment) (string, error) {
 	var desc sdp.SessionDescription
 	if err := desc.UnmarshalString(text); err != nil {
 		return "", fmt.Errorf("parse SDP: %w", err)

@@ -184,7 +184,7 @@ func (s *Server) delete(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.forget(sess.secret)
-	sess.end(errViewerDeleted)
+	sess.end(errDeleted)
 	wait(sess.done, deleteTimeout)
 }
 

@@ -204,25 +204,8 @@ func retransmitType(m *sdp.MediaDescription, fmtps map[string]string, of uint8) 
 // (RFC 7874 section 3); the payload type is that of the offer.
 func (o *offer) mediaEngine() (*webrtc.MediaEngine, error) {
 	m := &webrtc.MediaEngine{}
-	if err := m.RegisterCodec(webrtc.RTPCodecParameters{
-		PayloadType: webrtc.PayloadType(o.video.payloadType),
-		RTPCodecCapability: webrtc.RTPCodecCapability{
-			MimeType: webrtc.MimeTypeH264, ClockRate: clockRate, SDPFmtpLine: o.video.fmtp,
-			RTCPFeedback: []webrtc.RTCPFeedback{{Type: "nack"}, {Type: "nack", Parameter: "pli"}, {Type: "ccm", Parameter: "fir"}},
-		},
-	}, webrtc.RTPCodecTypeVideo); err != nil {
-		return nil, fmt.Errorf("register H.264: %w", err)
-	}
-	if o.video.retransmit != 0 {
-		if err := m.RegisterCodec(webrtc.RTPCodecParameters{
-			PayloadType: webrtc.PayloadType(o.video.retransmit),
-			RTPCodecCapability: webrtc.RTPCodecCapability{
-				MimeType: webrtc.MimeTypeRTX, ClockRate: clockRate,
-				SDPFmtpLine: fmt.Sprintf("apt=%d", o.video.payloadType),
-			},
-		}, webrtc.RTPCodecTypeVideo); err != nil {
-			return nil, fmt.Errorf("register RTX: %w", err)
-		}
+	if err := registerVideo(m, o.video); err != nil {
+		return nil, err
 	}
 	if err := m.RegisterCodec(webrtc.RTPCodecParameters{
 		PayloadType:        111, // where the offer has no other number for it
@@ -230,10 +213,40 @@ func (o *offer) mediaEngine() (*webrtc.MediaEngine, error) {
 	}, webrtc.RTPCodecTypeAudio); err != nil {
 		return nil, fmt.Errorf("register Opus: %w", err)
 	}
+	return m, registerExtensions(m)
+}
+
+// registerVideo registers a format of H.264 and, if it has one, its RTX.
+func registerVideo(m *webrtc.MediaEngine, c codec) error {
+	if err := m.RegisterCodec(webrtc.RTPCodecParameters{
+		PayloadType: webrtc.PayloadType(c.payloadType),
+		RTPCodecCapability: webrtc.RTPCodecCapability{
+			MimeType: webrtc.MimeTypeH264, ClockRate: clockRate, SDPFmtpLine: c.fmtp,
+			RTCPFeedback: []webrtc.RTCPFeedback{{Type: "nack"}, {Type: "nack", Parameter: "pli"}, {Type: "ccm", Parameter: "fir"}},
+		},
+	}, webrtc.RTPCodecTypeVideo); err != nil {
+		return fmt.Errorf("register H.264: %w", err)
+	}
+	if c.retransmit == 0 {
+		return nil
+	}
+	if err := m.RegisterCodec(webrtc.RTPCodecParameters{
+		PayloadType: webrtc.PayloadType(c.retransmit),
+		RTPCodecCapability: webrtc.RTPCodecCapability{
+			MimeType: webrtc.MimeTypeRTX, ClockRate: clockRate, SDPFmtpLine: fmt.Sprintf("apt=%d", c.payloadType),
+		},
+	}, webrtc.RTPCodecTypeVideo); err != nil {
+		return fmt.Errorf("register RTX: %w", err)
+	}
+	return nil
+}
+
+// registerExtensions registers the header extensions that outgoing knows.
+func registerExtensions(m *webrtc.MediaEngine) error {
 	for _, uri := range []string{absCaptureTimeURI, playoutDelayURI} {
 		if err := m.RegisterHeaderExtension(webrtc.RTPHeaderExtensionCapability{URI: uri}, webrtc.RTPCodecTypeVideo); err != nil {
-			return nil, fmt.Errorf("register header extension %s: %w", uri, err)
+			return fmt.Errorf("register header extension %s: %w", uri, err)
 		}
 	}
-	return m, nil
+	return nil
 }

@@ -75,7 +75,7 @@ func TestCandidatesMoveToTheFirstAcceptedSection(t *testing.T) {
 	}
 	want := "a=ice-ufrag:abcd\r\na=ice-pwd:0123456789abcdefghijkl\r\nm=video 9 UDP/TLS/RTP/SAVPF 108\r\na=mid:1\r\n" +
 		"a=candidate:1 1 udp 2130706431 192.0.2.1 8555 typ host\r\na=end-of-candidates\r\n"
-	if got := a.fragment(); got != want {
+	if got := a.fragment(a.candidates); got != want {
 		t.Errorf("fragment is\n%s\nwant\n%s", got, want)
 	}
 	if _, err := makeAnswer(strings.Replace(text, "a=sendonly", "a=inactive", 1), codec{payloadType: 108}); err == nil {
@@ -185,7 +185,7 @@ func FuzzOffer(f *testing.F) {
 			t.Fatal(err)
 		}
 		defer s.release("cam", "")
-		params.offer, params.cancel = o, func(error) {}
+		params.offer, params.end = o, func(error) {}
 		sess, err := newSession(t.Context(), params)
 		if err != nil {
 			return
@@ -212,7 +212,7 @@ func FuzzFragment(f *testing.F) {
 		if fragment.ufrag == "" {
 			return
 		}
-		text, err := restartOffer(videoOffer("108 42e01f 1")+"a=ice-ufrag:old1\r\na=ice-pwd:0123456789abcdefghijkl\r\n", fragment)
+		text, err := restarted(videoOffer("108 42e01f 1")+"a=ice-ufrag:old1\r\na=ice-pwd:0123456789abcdefghijkl\r\n", fragment)
 		if err != nil {
 			t.Fatal(err)
 		}

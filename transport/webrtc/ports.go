@@ -36,6 +36,7 @@ type ports struct {
 	port       uint16
 	udp4, udp6 *udpPort // nil when there is none
 	tcp        []*ice.TCPMuxDefault
+	udpOnly    bool
 }
 
 // udpPort is one UDP socket with the mux that tells its viewers apart.
@@ -46,6 +47,15 @@ type udpPort struct {
 
 // openPorts listens on addr, a host:port.
 func openPorts(ctx context.Context, addr string, logs logging.LoggerFactory) (*ports, error) {
+	return listenPorts(ctx, addr, false, logs)
+}
+
+// openOwnPort opens a UDP port for one connection that is made from here.
+func openOwnPort(ctx context.Context, logs logging.LoggerFactory) (*ports, error) {
+	return listenPorts(ctx, ":0", true, logs)
+}
+
+func listenPorts(ctx context.Context, addr string, udpOnly bool, logs logging.LoggerFactory) (*ports, error) {
 	host, portText, err := net.SplitHostPort(addr)
 	if err != nil {
 		return nil, fmt.Errorf("listen for media on %q: %w", addr, err)
@@ -61,7 +71,7 @@ func openPorts(ctx context.Context, addr string, logs logging.LoggerFactory) (*p
 		}
 	}
 	for try := 1; ; try++ {
-		p := &ports{port: uint16(port)}
+		p := &ports{port: uint16(port), udpOnly: udpOnly}
 		err := p.open(hosts, logs)
 		if err == nil {
 			return p, nil
@@ -115,14 +125,19 @@ func (p *ports) listen(host netip.Addr, family string, port **udpPort, logs logg
 		return errors.Join(err, udp.Close())
 	}
 	chosen := udp.LocalAddr().(*net.UDPAddr).AddrPort().Port()
-	tcp, err := net.ListenTCP("tcp"+family, net.TCPAddrFromAddrPort(netip.AddrPortFrom(host, chosen)))
-	if err != nil {
-		return errors.Join(err, udp.Close())
+	var tcp *net.TCPListener
+	if !p.udpOnly {
+		if tcp, err = net.ListenTCP("tcp"+family, net.TCPAddrFromAddrPort(netip.AddrPortFrom(host, chosen))); err != nil {
+			return errors.Join(err, udp.Close())
+		}
 	}
 	p.port = chosen
 	*port = &udpPort{conn: conn, mux: ice.NewUDPMuxDefault(ice.UDPMuxParams{
 		UDPConn: conn, Logger: logs.NewLogger("ice"),
 	})}
+	if p.udpOnly {
+		return nil
+	}
 	p.tcp = append(p.tcp, ice.NewTCPMuxDefault(ice.TCPMuxParams{
 		Listener:       queueListener{tcp},
 		Logger:         logs.NewLogger("ice"),

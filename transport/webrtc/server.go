@@ -79,8 +79,18 @@ func NewServer(p ServerParams) (*Server, error) {
 		})
 		s.links = append(s.links, linkHeader(server))
 	}
-	// One certificate for all sessions: making one costs a Pi more than all
-	// the rest of a handshake.
+	var err error
+	if s.configuration.Certificates, err = newCertificates(); err != nil {
+		return nil, err
+	}
+	s.mux = s.routes()
+	return s, nil
+}
+
+// newCertificates makes the certificate of DTLS, one for all connections of a
+// server or a push: making one costs a Pi more than all the rest of a
+// handshake.
+func newCertificates() ([]webrtc.Certificate, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, fmt.Errorf("make DTLS key: %w", err)
@@ -89,9 +99,7 @@ func NewServer(p ServerParams) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make DTLS certificate: %w", err)
 	}
-	s.configuration.Certificates = []webrtc.Certificate{*certificate}
-	s.mux = s.routes()
-	return s, nil
+	return []webrtc.Certificate{*certificate}, nil
 }
 
 // Run opens the ports and serves until ctx ends. Before it returns it closes
@@ -164,10 +172,10 @@ func (s *Server) open(ctx context.Context, camera string, feed Feed, o *offer) (
 		return nil, err
 	}
 	params.offer = o
-	running, params.cancel = context.WithCancelCause(running)
+	running, params.end = context.WithCancelCause(running)
 	sess, err := newSession(ctx, params)
 	if err != nil {
-		params.cancel(err)
+		params.end(err)
 		s.release(camera, "")
 		return nil, err
 	}
@@ -176,7 +184,7 @@ func (s *Server) open(ctx context.Context, camera string, feed Feed, o *offer) (
 	s.mu.Unlock()
 	go func() {
 		sess.run(running, feed.Open)
-		params.cancel(nil)
+		params.end(nil)
 		s.release(camera, sess.secret)
 	}()
 	return sess, nil

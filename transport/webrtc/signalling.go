@@ -64,7 +64,7 @@ func (s *session) addCandidate(c candidate) error {
 // restart restarts ICE with the viewer's new credentials. Media goes on; if it
 // fails, the session stays as it is.
 func (s *session) restart(ctx context.Context, f *fragment) (body, etag string, err error) {
-	text, err := restartOffer(s.offer.sdp, f)
+	text, err := restarted(s.offer.sdp, f)
 	if err != nil {
 		return "", "", err
 	}
@@ -78,7 +78,7 @@ func (s *session) restart(ctx context.Context, f *fragment) (body, etag string, 
 			return "", "", err
 		}
 	}
-	return answer.fragment(), s.etag, nil
+	return answer.fragment(answer.candidates), s.etag, nil
 }
 
 func (s *session) remoteUfrag() string {

@@ -16,7 +16,7 @@ func (s *session) status(now time.Time) SessionStatus {
 	st := SessionStatus{
 		ID: s.id, Camera: s.camera, Since: s.since, State: s.state(now),
 		PacketsSent: s.out.packets.Load(), PacketsResent: s.out.resent.Load(),
-		NACKs: s.back.nacks.Load(), PLIs: s.back.plis.Load(), DroppedPictures: s.dropped.Load(),
+		NACKs: s.back.nacks.Load(), PLIs: s.back.plis.Load(), DroppedPictures: s.droppedPictures(),
 	}
 	st.RTT, st.Loss = s.back.quality()
 	if st.State == "live" {
@@ -26,11 +26,6 @@ func (s *session) status(now time.Time) SessionStatus {
 		st.Transport = p.Remote.Protocol.String()
 		st.Remote = hostPort(p.Remote)
 	}
-	if r := s.reader.Load(); r != nil {
-		if counter, ok := (*r).(interface{ Dropped() uint64 }); ok {
-			st.DroppedPictures += counter.Dropped()
-		}
-	}
 	return st
 }
 
@@ -39,7 +34,7 @@ func (s *session) state(now time.Time) string {
 	switch {
 	case !s.up.isSet():
 		return "connecting"
-	case s.interrupted.Load():
+	case !closed(s.link.isUp()):
 		return "interrupted"
 	case last == 0 || now.Sub(time.UnixMilli(last)) > silence:
 		return "waiting"
@@ -69,7 +64,7 @@ func (s *session) logEnd(err error) {
 			"packets", st.PacketsSent, "resent", st.PacketsResent, "dropped_pictures", st.DroppedPictures)
 		return
 	}
-	if errors.Is(err, errStopping) || errors.Is(err, errViewerDeleted) {
+	if errors.Is(err, errStopping) || errors.Is(err, errDeleted) {
 		s.log.Info("viewer gone before it connected", "reason", reason(err))
 		return
 	}
@@ -83,7 +78,7 @@ func (s *session) logEnd(err error) {
 // reason leaves out the wrapped cause, which is pion's.
 func reason(err error) string {
 	for _, known := range []error{
-		errViewerLeft, errViewerLost, errViewerDeleted, errNeverConnected, errStopping, errCameraClosed,
+		errLeft, errLost, errDeleted, errNeverConnected, errStopping, errCameraClosed,
 	} {
 		if errors.Is(err, known) {
 			return known.Error()

@@ -64,7 +64,6 @@ type Params struct {
 // several goroutines; several archives must not share a directory.
 type Archive struct {
 	dir, template string
-	retention     Retention
 	fs            durable.FS
 	clock         Clock
 	log           *slog.Logger
@@ -74,6 +73,7 @@ type Archive struct {
 	cleanup sync.Mutex    // held while recordings are chosen and deleted
 
 	mu        sync.Mutex
+	retention Retention
 	state     state
 	finished  []Info // by sequence
 	running   map[uint64]Info
@@ -300,24 +300,4 @@ func (a *Archive) Get(id string) (Info, error) {
 
 func (a *Archive) find(id string) int {
 	return slices.IndexFunc(a.finished, func(i Info) bool { return i.ID == id })
-}
-
-// SetOffloaded notes that another place has confirmed to have a recording.
-// When it returns nil, that is durable.
-func (a *Archive) SetOffloaded(id, to string) error {
-	i, err := a.Get(id)
-	if err != nil {
-		return err
-	}
-	i.Offloaded = &Offloaded{To: to, At: a.clock.Read().Wall.UTC().Truncate(time.Millisecond)}
-	if err := a.saveInfo(a.path(id, infoSuffix), i); err != nil {
-		return err
-	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if n := a.find(id); n >= 0 {
-		a.finished[n] = i
-	}
-	a.wake()
-	return nil
 }

@@ -64,7 +64,7 @@ func work(a *archive.Archive, c *clock) promise {
 			delete(p.written, i.Sequence)
 			if n == 0 {
 				first = i
-			} else if a.SetOffloaded(first.ID, "server") == nil {
+			} else if a.SetOffloaded(first.ID, archive.Offloaded{To: "server"}) == nil {
 				delete(p.finished, first.Sequence) // from here on it may be gone
 				_ = a.Delete(first.ID, "test")
 			}

@@ -45,6 +45,8 @@ type Info struct {
 	Repaired bool `json:"repaired,omitempty"`
 	// Offloaded is set once another place has confirmed that it has it.
 	Offloaded *Offloaded `json:"offloaded,omitempty"`
+	// OffloadDropped says that somebody decided that it is not to be sent.
+	OffloadDropped bool `json:"offload_dropped,omitempty"`
 
 	// Running says that it is being recorded now: there is no file of that
 	// name yet. Never stored.
@@ -71,9 +73,14 @@ const maxGaps = 1000
 
 // Offloaded tells where a copy of a recording is.
 type Offloaded struct {
-	To string    `json:"to"`
-	At time.Time `json:"at"`
+	To     string    `json:"to"`     // the server
+	Name   string    `json:"name"`   // what it is called there
+	SHA256 string    `json:"sha256"` // of what is there, in hex
+	At     time.Time `json:"at"`
 }
+
+// Unsent tells whether a recording is finished and still to be offloaded.
+func (i *Info) Unsent() bool { return !i.Running && i.Offloaded == nil && !i.OffloadDropped }
 
 // Seconds is a duration that JSON shows in seconds, exact to the microsecond.
 type Seconds time.Duration

@@ -19,6 +19,10 @@ type Retention struct {
 	// KeepUnsent says that finished recordings wait to be offloaded, and are
 	// not deleted before: when the disk is full of them, recording stops.
 	KeepUnsent bool
+	// DeleteSent says that recordings which are offloaded are deleted, once
+	// they are older than SentAge.
+	DeleteSent bool
+	SentAge    time.Duration
 }
 
 // Deletion tells what was deleted and why.
@@ -45,7 +49,7 @@ type Status struct {
 	Recordings int        `json:"recordings"` // finished
 	Bytes      int64      `json:"bytes"`      // of the finished ones
 	Free       int64      `json:"free"`       // bytes of the file system
-	Unsent     int        `json:"unsent"`     // finished and not offloaded
+	Unsent     int        `json:"unsent"`     // finished and still to be offloaded
 	Repairing  int        `json:"repairing"`  // cut off and not finished yet
 	Deletions  []Deletion `json:"deletions"`  // the last 100, newest last
 }
@@ -76,7 +80,7 @@ func (a *Archive) Room(n int64) error {
 	if err != nil {
 		return fmt.Errorf("look for room: %w", err)
 	}
-	want := a.retention.KeepFree + n
+	want := a.rules().KeepFree + n
 	if free >= want {
 		return nil
 	}
@@ -95,7 +99,7 @@ func (a *Archive) Room(n int64) error {
 // whyFull tells why nothing more is deleted.
 func (a *Archive) whyFull() string {
 	st := a.Status()
-	if a.retention.KeepUnsent && st.Unsent > 0 {
+	if a.rules().KeepUnsent && st.Unsent > 0 {
 		return fmt.Sprintf("; %d recordings wait to be offloaded and are not deleted before", st.Unsent)
 	}
 	return "; no recording is left to be deleted"
@@ -132,11 +136,13 @@ func (a *Archive) plan(now Reading, free int64) []Deletion {
 	ages := a.ages(now)
 	var plan []Deletion
 	for n, i := range a.finished {
-		if a.reading[i.ID] > 0 || r.KeepUnsent && i.Offloaded == nil {
+		if a.reading[i.ID] > 0 || r.KeepUnsent && i.Unsent() {
 			continue
 		}
 		var reason string
 		switch {
+		case r.DeleteSent && i.Offloaded != nil && ages[n] >= r.SentAge:
+			reason = "offloaded to " + i.Offloaded.To
 		case r.MaxAge > 0 && ages[n] > r.MaxAge:
 			reason = fmt.Sprintf("older than %v", r.MaxAge)
 		case r.MaxSize > 0 && total > r.MaxSize:
@@ -233,7 +239,7 @@ func (a *Archive) Status() Status {
 	}
 	for _, i := range a.finished {
 		st.Bytes += i.Size
-		if i.Offloaded == nil {
+		if i.Unsent() {
 			st.Unsent++
 		}
 	}

@@ -139,7 +139,7 @@ func TestUnsentRecordingsStay(t *testing.T) {
 	want(t, a, 1, 4)
 	d.Fill(1 << 20)
 	for _, i := range a.List()[:2] {
-		if err := a.SetOffloaded(i.ID, "files.example.org"); err != nil {
+		if err := a.SetOffloaded(i.ID, archive.Offloaded{To: "files.example.org"}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -1,11 +1,16 @@
 // The page that lists the recordings, plays and deletes them, and starts and
 // stops the recorders.
 
+import { fate, summary } from './offload.js';
+
 const PAUSE = 5_000; // ms between two looks at the list
 const $ = (id) => document.getElementById(id);
 
 /** What is shown, so that only a change draws it again: stills stay. */
 let shown = '';
+
+/** Where the facts of each recording are shown, by its key. */
+const factsOf = new Map();
 
 /**
  * @typedef {object} Recording as the agent has it
@@ -16,6 +21,7 @@ let shown = '';
  * @property {number} duration_seconds
  * @property {number} size bytes
  * @property {{to: string}|undefined} offloaded
+ * @property {boolean|undefined} offload_dropped
  * @property {boolean} running
  * @property {boolean} repaired
  */
@@ -28,8 +34,10 @@ async function look() {
 async function refresh() {
   try {
     const [list, status] = await Promise.all([ask('api/recordings'), ask('api/status')]);
+    const { queue } = status.offload ? await ask('api/offload') : { queue: [] };
     showRecorders(status.cameras ?? []);
-    showList(list);
+    showOffload(status.offload, list.recordings);
+    showList(list, new Map(queue.map((item) => [item.id, item])));
   } catch (error) {
     $('summary').textContent = error.message;
   }
@@ -67,35 +75,76 @@ async function act(url, method) {
   }
 }
 
-/** @param {{recordings: Recording[], archive: {bytes: number, free: number}}} list */
-function showList({ recordings, archive }) {
+/**
+ * @param {import('./offload.js').Offload|undefined} offload
+ * @param {Recording[]} recordings
+ */
+function showOffload(offload, recordings) {
+  const { tone, line } = offload ? summary(offload, recordings.filter((r) => !r.running).length) : { tone: 'calm', line: '' };
+  $('offload').hidden = !line;
+  $('offload').dataset.tone = tone;
+  $('offload').textContent = line;
+}
+
+/**
+ * @param {{recordings: Recording[], archive: {bytes: number, free: number}}} list
+ * @param {Map<string, {state: string, reason: string}>} queue what waits to be offloaded
+ */
+function showList({ recordings, archive }, queue) {
   $('summary').textContent = recordings.length
     ? `${recordings.length === 1 ? '1 recording' : `${recordings.length} recordings`}, ${bytes(archive.bytes)}; ${bytes(archive.free)} of the disk are free`
     : 'There is no recording yet.';
-  const now = JSON.stringify(recordings.map((r) => [r.id || r.sequence, r.offloaded, r.running]));
-  if (now === shown) return;
-  shown = now;
+  const fates = new Map(recordings.map((r) => [key(r), fate(r, queue.get(r.id))]));
+  const now = JSON.stringify(recordings.map((r) => [key(r), r.running, fates.get(key(r)).retry]));
+  if (now !== shown) {
+    shown = now;
+    draw(recordings, fates);
+  }
+  for (const r of recordings) factsOf.get(key(r)).textContent = facts(r, fates.get(key(r)));
+}
+
+/** @param {Recording} r */
+const key = (r) => r.id || r.sequence;
+
+/**
+ * @param {Recording[]} recordings
+ * @param {Map<string|number, ReturnType<typeof fate>>} fates
+ */
+function draw(recordings, fates) {
+  factsOf.clear();
   const days = Map.groupBy(recordings, (r) => new Date(r.start.wall).toLocaleDateString(undefined, { dateStyle: 'full' }));
   $('days').replaceChildren(...[...days].map(([day, list]) => {
     const section = part('day');
     section.day.textContent = day;
-    section.list.append(...list.map(item));
+    section.list.append(...list.map((r) => item(r, fates.get(key(r)))));
     return section.root;
   }));
 }
 
-/** @param {Recording} r */
-function item(r) {
-  const { root, play, still, when, facts, download, delete: remove } = part('recording');
-  const time = new Date(r.start.wall).toLocaleTimeString();
-  when.textContent = `${r.camera} ${r.wall_trusted ? '' : '≈ '}${time}`;
-  facts.textContent = [
+/**
+ * What is said of a recording in one line.
+ * @param {Recording} r
+ * @param {ReturnType<typeof fate>} offload
+ */
+function facts(r, offload) {
+  return [
     length(r.duration_seconds),
     bytes(r.size),
     r.running && 'being recorded',
     r.repaired && 'cut off, repaired',
-    r.offloaded && `also at ${r.offloaded.to}`,
+    offload.text,
   ].filter(Boolean).join(' · ');
+}
+
+/**
+ * @param {Recording} r
+ * @param {ReturnType<typeof fate>} offload
+ */
+function item(r, offload) {
+  const { root, play, still, when, facts: line, download, retry, delete: remove } = part('recording');
+  const time = new Date(r.start.wall).toLocaleTimeString();
+  when.textContent = `${r.camera} ${r.wall_trusted ? '' : '≈ '}${time}`;
+  factsOf.set(key(r), line);
   if (r.running) {
     play.disabled = true;
     download.parentElement.hidden = true;
@@ -112,6 +161,8 @@ function item(r) {
   };
   whenSeen(still, () => { still.src = `${url}?still`; still.preload = 'auto'; });
   download.href = `${url}?file`;
+  retry.hidden = !offload.retry;
+  retry.onclick = () => act(`api/offload/retry/${r.id}`, 'POST');
   remove.onclick = async () => {
     if (confirm(`Delete the recording of ${when.textContent}?`)) {
       await act(url, 'DELETE');

@@ -1,0 +1,264 @@
+package yield
+
+import (
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/lenscast/lenscast/transport/filetransfer"
+)
+
+const (
+	tick = 10 * time.Millisecond
+
+	// target is the standing queue at which the rate goes down.
+	target = 5 * time.Millisecond
+	// sudden is how far above the usual a single wait tells at once that the
+	// link has slowed down.
+	sudden = 3 * time.Millisecond
+	// ownLoss is the share of bytes sent again that counts as a full queue.
+	ownLoss = 0.02
+
+	startRate = 500e3 // bit/s, to begin with
+	leastRate = 128e3 // bit/s, enough to see within 0.2 s that a queue is gone
+	// trickle is the rate of a pause, in bit/s: what keeps a receiver from
+	// ending the connection (64 KiB in 30 s are 17.5e3), and some more.
+	trickle = 28e3
+	// fullAfter is how long a queue may stand at the least rate before the
+	// transfer pauses.
+	fullAfter = 3 * time.Second
+
+	// harmHold is how long the rate stays down after a complaint of the live
+	// streams, which come about once a second.
+	harmHold = time.Second
+
+	// keep is the share of what the link was found to leave that is used
+	// after a queue.
+	keep = 0.85
+	// The logarithm of the rate grows by growth for each second, and each
+	// second since there was a queue: in 1.8 s to where the queue was, in
+	// 4.1 s to twice of that. growthMost bounds it, and is what a transfer
+	// starts with: twice the rate in 0.35 s.
+	growth     = 0.1
+	growthMost = 2.0
+	// growthAck bounds it further where little comes back to judge by: so much
+	// for each acknowledgement.
+	growthAck = 0.03
+
+	// lately is the time over which rates are measured; usedLately that over
+	// which the transfer must use its rate.
+	lately     = 200 * time.Millisecond
+	usedLately = 500 * time.Millisecond
+	// toldFor is how long people see why the rate went down.
+	toldFor = time.Second
+)
+
+// phase is what the law does:
+//
+//	            a picture is live            a queue stands, loss
+//	free ──────────────────────► draining ◄──────────────────────► sharing
+//	 ▲                              │ ▲        the queue is gone
+//	 │ none is                      ▼ │
+//	any                           paused
+//
+// It pauses when the queue does not end, and whenever the live bitrate had to
+// drop.
+type phase int
+
+const (
+	free     phase = iota // no live picture, nothing to yield to
+	sharing               // the rate grows until a queue stands
+	draining              // the end of a queue is waited for
+	paused                // the live picture needs all there is
+)
+
+// law is the rule for the rate of a transfer.
+type law struct {
+	cap   float64 // bit/s, 0: none
+	phase phase
+	since time.Time // of the phase
+	rate  float64   // bit/s, 0: no limit
+
+	last    time.Time // step
+	calm    time.Time // since when no queue was seen
+	hold    time.Time // not faster before
+	spare   float64   // bit/s that the link was found to leave
+	queue   queue
+	gauge   gauge
+	flow    flow
+	signals signals
+
+	why string // the rate went down
+}
+
+// queue is what was known when a queue was seen.
+type queue struct {
+	at     mark
+	sent   float64 // bit/s that were sent before
+	served bool    // what was under way then has come through
+}
+
+func newLaw(limit float64) law {
+	l := law{cap: limit, gauge: newGauge()}
+	l.rate = l.bound(leastRate)
+	return l
+}
+
+// bound keeps a rate below the cap.
+func (l *law) bound(rate float64) float64 {
+	if l.cap > 0 {
+		return min(rate, l.cap)
+	}
+	return rate
+}
+
+func (l *law) enter(now time.Time, p phase) {
+	if p != l.phase {
+		l.phase, l.since = p, now
+	}
+}
+
+// step decides anew. ok tells that info is known.
+func (l *law) step(now time.Time, live Live, info filetransfer.TCPInfo, ok bool) {
+	elapsed := now.Sub(l.last)
+	l.last = now
+	if !live.Active {
+		l.enter(now, free)
+		l.rate = l.cap
+		l.gauge.pause(now)
+		l.flow, l.signals = nil, signals{}
+		return
+	}
+	if l.phase == free {
+		// What went at full speed may stand in the link.
+		l.enter(now, draining)
+		l.rate, l.spare = l.bound(leastRate), l.bound(startRate)
+		l.queue = queue{served: true}
+		l.calm, l.why = time.Time{}, ""
+	}
+	harm := l.signals.step(now, live)
+	if live.Reduced {
+		if l.phase != paused {
+			l.spare = l.rate / 2
+		}
+		l.enter(now, paused)
+		l.rate, l.calm, l.why = l.bound(trickle), now, "the live bitrate had to drop"
+		return
+	}
+	if !ok {
+		l.rate = l.bound(leastRate) // nobody can tell what more would do
+		return
+	}
+	w, fresh := l.gauge.take(now, info)
+	l.flow.add(now, info)
+	delay := max(w.delay, l.flow.overdue(info.SegmentBytes)-l.gauge.base.value())
+	if l.rate > leastRate && delay > w.usual+sudden && delay > 3*target {
+		l.yield(now, l.bound(leastRate/2), waitWords(delay))
+		return
+	}
+	if l.phase == sharing {
+		l.share(now, elapsed, harm)
+		return
+	}
+	l.drain(now, live.Bitrate)
+	if fresh && w.delay <= target && now.After(l.hold) {
+		l.enter(now, sharing)
+		l.rate = l.bound(max(keep*l.spare, trickle))
+		l.gauge.forget()
+	}
+}
+
+// share lets the rate grow, or ends that.
+func (l *law) share(now time.Time, elapsed time.Duration, harm string) {
+	least := l.bound(leastRate)
+	info, standing := l.gauge.last, l.gauge.standing(now)
+	sent, _, resent := l.flow.rates(usedLately)
+	before := l.rate
+	switch {
+	case harm != "":
+		l.yield(now, least, harm)
+		l.spare = min(l.spare, before/2)
+		l.hold = now.Add(harmHold)
+	case standing > 2*target:
+		l.yield(now, least, waitWords(standing))
+	case standing > target:
+		l.yield(now, max(l.rate/2, least), waitWords(standing))
+	case resent > ownLoss && now.Sub(l.since) > usedLately:
+		l.yield(now, max(l.rate/2, least), fmt.Sprintf("the network loses %.1f %%", 100*resent))
+	case sent < l.rate/2 && now.Sub(l.since) > usedLately:
+		// A rate that is not used is not known to be harmless.
+		l.rate = max(l.rate*math.Exp(-elapsed.Seconds()), min(l.rate, startRate))
+	default:
+		speed := min(growth*now.Sub(l.calm).Seconds(), growthMost)
+		acks := l.rate / (16 * float64(info.SegmentBytes)) // a second, one for two segments
+		speed = min(speed, growthAck*acks)
+		l.rate = l.bound(l.rate * math.Exp(speed*elapsed.Seconds()))
+	}
+}
+
+// yield goes down to a rate until the queue is gone.
+func (l *law) yield(now time.Time, rate float64, why string) {
+	sent, acked, _ := l.flow.rates(lately)
+	l.spare = min(l.rate, acked)
+	l.queue = queue{at: l.flow.newest(), sent: sent}
+	l.enter(now, draining)
+	l.rate, l.calm, l.why = rate, now, why
+	l.gauge.forget()
+}
+
+// drain waits for a queue to end. While it does, it finds out what the link
+// leaves.
+func (l *law) drain(now time.Time, live float64) {
+	least := l.bound(leastRate)
+	standing := l.gauge.standing(now)
+	if l.phase == draining && standing > 2*target {
+		l.rate = least
+	}
+	if l.phase == draining && standing > target && l.rate <= least && now.Sub(l.since) > fullAfter {
+		l.enter(now, paused)
+		l.spare /= 2
+		l.rate, l.why = l.bound(trickle), "the live picture needs all of the link"
+	}
+	if l.queue.served {
+		return
+	}
+	// What was under way when the queue was seen arrives at the rate of the
+	// link. The last two segments don't count: their acknowledgement may be
+	// delayed (RFC 1122 section 4.2.3.2).
+	info, from := l.gauge.last, l.queue.at
+	underWay := int64(from.sent - from.resent - from.acked - uint64(2*info.SegmentBytes))
+	came := int64(info.Acked - from.acked)
+	if came < underWay {
+		return
+	}
+	l.queue.served = true
+	took := now.Sub(from.at)
+	if took < 4*tick {
+		return // too short for a rate: what had come through before must do
+	}
+	// The transfer and the live stream got shares of the link by what each
+	// had sent into the queue.
+	came8 := float64(came) * 8 / took.Seconds()
+	share := min(came8/max(l.queue.sent, came8), 1)
+	l.spare = max(min(l.spare, came8-live*(1-share)), min(l.spare, startRate)/2)
+}
+
+func waitWords(d time.Duration) string {
+	return fmt.Sprintf("packets wait %v in the network", d.Round(time.Millisecond))
+}
+
+// reason tells people what the law does.
+func (l *law) reason() string {
+	switch {
+	case l.phase == paused:
+		return "paused: " + l.why
+	case l.why != "" && (l.phase == draining || l.last.Sub(l.calm) < toldFor):
+		return "yields: " + l.why
+	case l.phase == free && l.cap == 0:
+		return "nobody watches: as fast as it can"
+	case l.cap > 0 && l.rate >= l.cap:
+		return "as fast as it may"
+	default:
+		return "takes what the live picture leaves"
+	}
+}

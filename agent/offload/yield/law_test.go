@@ -1,0 +1,265 @@
+package yield
+
+import (
+	"math"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/lenscast/lenscast/transport/filetransfer"
+)
+
+// leaves is what a link leaves beside the live picture of a network, in bit/s
+// of content: headers and all off.
+func leaves(n *network) float64 {
+	live := n.live * 1242 / 1200
+	return (n.rate - live - n.other) * segment / (segment + headers)
+}
+
+// judge checks what the live picture felt against what it feels alone, and how
+// much of the rest was used.
+func judge(t *testing.T, n *network, share float64) {
+	t.Helper()
+	r := n.result()
+	limit := alone(n, 10*time.Second).p99 + 15*time.Millisecond
+	got := r.bulk / leaves(n)
+	t.Logf("live p50 %v p95 %v p99 %v (limit %v), %d lost; transfer %.2f Mbit/s, %.0f %% of what is left; %+v",
+		r.p50, r.p95, r.p99, limit, r.lost, r.bulk/1e6, 100*got, n.c.Status())
+	if r.p99 > limit {
+		t.Errorf("99 %% of the live packets wait up to %v, want at most %v", r.p99, limit)
+	}
+	if r.lost > 0 {
+		t.Errorf("%d live packets are lost", r.lost)
+	}
+	if got < share {
+		t.Errorf("the transfer got %.0f %% of what the live picture leaves, want %.0f %%", 100*got, 100*share)
+	}
+}
+
+func TestSteadyLink(t *testing.T) {
+	for _, rate := range []float64{100e6, 20e6, 8e6, 5e6} {
+		n := newNetwork(rate)
+		n.run(5 * time.Second)
+		n.result()
+		n.run(60 * time.Second)
+		judge(t, n, 0.6)
+	}
+}
+
+// TestTransferAlone is the control: without yielding the same network holds up
+// the live picture by far more than the tests above allow.
+func TestTransferAlone(t *testing.T) {
+	n := newNetwork(20e6)
+	n.report.Active = false // the law lets go
+	n.run(10 * time.Second)
+	if r := n.result(); r.p50 < 50*time.Millisecond {
+		t.Errorf("half of the live packets wait less than %v", r.p50)
+	}
+}
+
+// The queue that stands when the link falls must drain; from then on all is as
+// it was. The link falls at different moments of a picture and of the law.
+func TestLinkFalls(t *testing.T) {
+	for k := range 6 {
+		n := newNetwork(20e6)
+		n.run(30*time.Second + time.Duration(k)*97*time.Millisecond)
+		n.result()
+		n.rate = 5e6
+		n.run(time.Second)
+		if step := n.result(); step.lost > 0 || step.p99 > 200*time.Millisecond {
+			t.Errorf("the second after the fall: %d live packets are lost, 99 %% wait up to %v", step.lost, step.p99)
+		}
+		n.run(time.Second)
+		n.result()
+		n.run(30 * time.Second)
+		judge(t, n, 0.5)
+	}
+}
+
+func TestLinkRises(t *testing.T) {
+	n := newNetwork(5e6)
+	n.run(20 * time.Second)
+	n.rate = 20e6
+	n.run(10 * time.Second)
+	n.result()
+	n.run(20 * time.Second)
+	judge(t, n, 0.6)
+}
+
+// The round trip of another route is no queue.
+func TestRouteChanges(t *testing.T) {
+	n := newNetwork(20e6)
+	n.run(20 * time.Second)
+	for _, path := range []time.Duration{30 * time.Millisecond, 5 * time.Millisecond} {
+		n.path = path
+		n.run((baseSeconds + 5) * time.Second)
+		n.result()
+		n.run(20 * time.Second)
+		judge(t, n, 0.6)
+	}
+}
+
+func TestCrossTraffic(t *testing.T) {
+	n := newNetwork(20e6)
+	n.run(10 * time.Second)
+	n.other = 8e6
+	n.run(2 * time.Second)
+	n.result()
+	n.run(30 * time.Second)
+	judge(t, n, 0.6)
+}
+
+// Acknowledgements over the air come unevenly.
+func TestJitter(t *testing.T) {
+	n := newNetwork(20e6)
+	n.jitter = 2 * time.Millisecond
+	n.run(5 * time.Second)
+	n.result()
+	n.run(30 * time.Second)
+	judge(t, n, 0.4)
+}
+
+// Beside a live picture that fills the link nearly, a transfer can only do
+// little harm.
+func TestNoRoom(t *testing.T) {
+	n := newNetwork(4.4e6)
+	n.run(5 * time.Second)
+	n.result()
+	n.run(60 * time.Second)
+	r := n.result()
+	if limit := alone(n, 10*time.Second).p99 + 60*time.Millisecond; r.p99 > limit || r.lost > 0 {
+		t.Errorf("99 %% of the live packets wait up to %v, want at most %v; %d lost", r.p99, limit, r.lost)
+	}
+}
+
+// A picture that starts while the transfer goes at full speed meets its queue,
+// and not for long.
+func TestPictureStarts(t *testing.T) {
+	n := newNetwork(20e6)
+	n.live, n.report.Active = 0, false
+	n.run(20 * time.Second)
+	n.live, n.report.Active = 4e6, true
+	n.run(time.Second)
+	n.result()
+	n.run(20 * time.Second)
+	judge(t, n, 0.4)
+}
+
+func TestReducedPauses(t *testing.T) {
+	n := newNetwork(20e6)
+	n.run(10 * time.Second)
+	n.report.Reduced = true
+	n.run(time.Second)
+	n.result()
+	n.run(30 * time.Second)
+	st := n.c.Status()
+	if !st.Paused || !strings.HasPrefix(st.Reason, "paused: ") {
+		t.Errorf("status %+v while the live bitrate is reduced", st)
+	}
+	// A receiver wants 64 KiB in 30 s, filetransfer's default.
+	if got := n.result().bulk * 30 / 8; got < 64<<10 || got > 256<<10 {
+		t.Errorf("%.0f bytes in 30 s of pause", got)
+	}
+	n.report.Reduced = false
+	n.run(10 * time.Second)
+	n.result()
+	n.run(20 * time.Second)
+	judge(t, n, 0.6)
+}
+
+func TestLiveSignals(t *testing.T) {
+	for name, complain := range map[string]func(*Live){
+		"loss":    func(l *Live) { l.Loss = 0.03 },
+		"delay":   func(l *Live) { l.RTT += 60 * time.Millisecond },
+		"dropped": func(l *Live) { l.Dropped++ },
+	} {
+		t.Run(name, func(t *testing.T) {
+			n := newNetwork(20e6)
+			n.report.RTT = 10 * time.Millisecond
+			n.run(10*time.Second + tick/2)
+			complain(&n.report)
+			n.run(tick)
+			st := n.c.Status()
+			if st.Rate != leastRate || !strings.HasPrefix(st.Reason, "yields: ") {
+				t.Errorf("status %+v after a complaint", st)
+			}
+		})
+	}
+}
+
+// Loss that is there with and without the transfer is not the transfer's.
+func TestUsualLoss(t *testing.T) {
+	n := newNetwork(20e6)
+	n.report.Loss = 0.03
+	n.run(30 * time.Second)
+	n.report.Loss = 0.035
+	n.result()
+	n.run(20 * time.Second)
+	judge(t, n, 0.6)
+}
+
+func TestCapHolds(t *testing.T) {
+	n := newNetwork(20e6)
+	n.c.law.cap = 3e6
+	n.run(10 * time.Second)
+	n.result()
+	n.run(10 * time.Second)
+	if r := n.result(); r.bulk > 3e6 || r.bulk < 2.7e6 {
+		t.Errorf("%.2f Mbit/s, the cap is 3", r.bulk/1e6)
+	}
+	if st := n.c.Status(); st.Reason != "as fast as it may" {
+		t.Errorf("status %+v", st)
+	}
+}
+
+func TestFreeWithoutPicture(t *testing.T) {
+	var set []int64
+	p := Params{
+		Live: func() Live { return Live{} },
+		Path: func() (filetransfer.TCPInfo, bool) { return filetransfer.TCPInfo{}, false },
+		Set:  func(rate int64) { set = append(set, rate) },
+	}
+	c := New(p)
+	c.step(time.Unix(1, 0))
+	if len(set) != 1 || set[0] != 0 {
+		t.Errorf("set %v, want no limit", set)
+	}
+	p.Cap = 2e6
+	c = New(p)
+	c.step(time.Unix(1, 0))
+	if set[1] != 2e6 {
+		t.Errorf("set %v, want the cap", set)
+	}
+}
+
+// Who can't see the network does not use it much.
+func TestBlind(t *testing.T) {
+	n := newNetwork(20e6)
+	n.c.p.Path = func() (filetransfer.TCPInfo, bool) { return filetransfer.TCPInfo{}, false }
+	n.run(5 * time.Second)
+	if st := n.c.Status(); st.Rate != leastRate {
+		t.Errorf("status %+v without a view of the network", st)
+	}
+}
+
+// The kernel's smoothing is undone exactly when its samples are seen one by one.
+func TestGaugeUndoesSmoothing(t *testing.T) {
+	g := newGauge()
+	srtt, info := 0.010, filetransfer.TCPInfo{MinRTT: 10 * time.Millisecond}
+	now := time.Unix(1, 0)
+	for i, rtt := range []float64{0.010, 0.010, 0.050, 0.012, 0.010} {
+		srtt += (rtt - srtt) / 8
+		info.RTT = time.Duration(math.Round(srtt*1e6)) * time.Microsecond
+		info.Acked += 2896
+		info.Segments++
+		now = now.Add(tick)
+		w, fresh := g.take(now, info)
+		want := time.Duration(math.Round((rtt - 0.010) * 1e9))
+		if !fresh || (w.delay-want).Abs() > 20*time.Microsecond {
+			t.Errorf("sample %d: %v, %v; want %v", i, w.delay, fresh, want)
+		}
+	}
+	if _, fresh := g.take(now.Add(tick), info); fresh {
+		t.Error("a sample without an acknowledgement")
+	}
+}

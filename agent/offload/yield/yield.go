@@ -1,0 +1,150 @@
+// Package yield decides how fast a bulk transfer may go beside a live picture,
+// so that the picture's delay is as if the transfer were not there, on a link
+// whose rate nobody knows and that changes.
+//
+// No TCP congestion control does that: all of them, BBR too, keep a queue of
+// their own in the link, and the live packets wait in it. A fixed rate does it
+// only while the link holds. So a [Controller] looks at the kernel's figures of
+// the connection (TCP_INFO) every 10 ms, finds out how long packets wait in the
+// network, and keeps that wait at nothing:
+//
+//   - What counts is the standing queue: the least wait of the last pictures.
+//     Live pictures are bursts and make waits of their own, which end before
+//     the next picture comes; only what does not end delays the picture.
+//   - The kernel tells a smoothed round trip. The smoothing is known (RFC 6298,
+//     1/8 for each acknowledgement), so it is taken out again: a wait is seen
+//     one round trip after it began.
+//   - The least round trip of the last 10 s is the one without a wait, as in
+//     LEDBAT (RFC 6817) and BBR. Every time the rate is lowered the queue drains,
+//     so there always is a true one, and another route is noticed in 10 s.
+//   - When a queue stands, the transfer all but stops until it is gone, and goes
+//     on a little below the rate at which its packets came through meanwhile.
+//     Then it grows: slowly where the queue was last seen, faster the longer
+//     none is.
+//
+// The target is 5 ms where LEDBAT takes up to 100 ms: it would yield to other
+// transfers, and here somebody watches.
+package yield
+
+import (
+	"context"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/lenscast/lenscast/transport/filetransfer"
+)
+
+// Live is what the live streams feel now.
+type Live struct {
+	Active  bool          // somebody watches, or a push runs
+	Bitrate float64       // bit/s, of all that is sent live
+	RTT     time.Duration // round trip to the receivers, the worst; 0 when unknown
+	Loss    float64       // share of packets lost lately, 0 to 1; 0 when unknown
+	Reduced bool          // the bitrate had to drop below what is configured
+	Dropped uint64        // packets that this machine could not even send; only grows
+}
+
+// Params configure a [Controller]. All but Cap are needed.
+type Params struct {
+	Cap  int64                               // bit/s never exceeded, 0: no cap
+	Live func() Live                         // asked every 10 ms
+	Path func() (filetransfer.TCPInfo, bool) // the transfer's connection, such as Sender.TCPInfo
+	Set  func(bitsPerSecond int64)           // paces the connection, such as Sender.SetPacing; 0 is no limit
+}
+
+// Status is what a controller does now.
+type Status struct {
+	Rate   int64  // bit/s that the transfer may take, 0: no limit
+	Paused bool   // only a trickle flows, which keeps the connection
+	Reason string // for people
+}
+
+// Controller sets the rate of one transfer. Its methods are safe for concurrent
+// use, but Run runs once.
+type Controller struct {
+	p Params
+
+	mu     sync.Mutex
+	law    law
+	bucket bucket
+	dither *rand.Rand
+	set    int64 // as Set was told last, -1 before
+}
+
+// New returns a controller that holds the transfer at its least rate until Run
+// has looked.
+func New(p Params) *Controller {
+	c := &Controller{p: p, law: newLaw(float64(p.Cap)), dither: rand.New(rand.NewPCG(1, 2)), set: -1}
+	c.bucket.limit(time.Now(), c.law.rate)
+	return c
+}
+
+// Run looks and decides until ctx ends; it returns the context's error.
+func (c *Controller) Run(ctx context.Context) error {
+	ticker := time.NewTicker(tick)
+	defer ticker.Stop()
+	for {
+		c.step(time.Now())
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// step looks once.
+func (c *Controller) step(now time.Time) {
+	live := c.p.Live()
+	info, ok := c.p.Path()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.law.step(now, live, info, ok)
+	c.bucket.limit(now, c.law.rate)
+	if rate := c.kernelRate(); rate != c.set {
+		c.set = rate
+		c.p.Set(rate)
+	}
+}
+
+// kernelRate is the rate for the kernel's pacing, unequal on purpose: packets
+// at a fixed distance could keep step with the pictures and see the same moment
+// of each for a long time.
+func (c *Controller) kernelRate() int64 {
+	if c.law.phase == free {
+		return int64(c.law.rate)
+	}
+	return int64(c.law.bound(c.law.rate * (0.9 + 0.2*c.dither.Float64())))
+}
+
+// Pace waits until n more bytes may be sent. It is the Pace of
+// [filetransfer.SenderParams]; its error is the context's. It never waits long
+// enough for a receiver to give up: a pause is a trickle.
+//
+// It lets through a little more than the rate, so that the kernel, which spaces
+// packets far better, always has some to space.
+func (c *Controller) Pace(ctx context.Context, n int) error {
+	for {
+		c.mu.Lock()
+		wait := c.bucket.take(time.Now(), n)
+		c.mu.Unlock()
+		if wait == 0 {
+			return ctx.Err()
+		}
+		timer := time.NewTimer(min(wait, paceLook))
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return ctx.Err()
+		}
+	}
+}
+
+// Status returns what the controller does now.
+func (c *Controller) Status() Status {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return Status{Rate: int64(c.law.rate), Paused: c.law.phase == paused, Reason: c.law.reason()}
+}
