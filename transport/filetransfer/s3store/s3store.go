@@ -23,8 +23,9 @@
 //     record in done/.
 //
 // Larger content is not kept: it is passed on as it comes, and a part that fails
-// is asked for again from the sender. So a transfer takes some 400 KiB here,
-// most of it in the library, whatever the size of its parts.
+// is asked for again from the sender. So a transfer takes about 1.2 MB whatever
+// the size of its parts (measured with 64 at once, to MinIO), most of it buffers
+// of the library and what the garbage collector has not got to.
 package s3store
 
 import (
