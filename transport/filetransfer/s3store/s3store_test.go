@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/lenscast/lenscast/transport/filetransfer"
@@ -17,7 +18,9 @@ import (
 
 // onEveryServer runs a test on servers in this process and real ones.
 func onEveryServer(t *testing.T, test func(*testing.T, *server)) {
-	t.Run("gofakes3", func(t *testing.T) { test(t, fakeServer(t)) })
+	t.Run("gofakes3", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) { test(t, fakeServer(t)) }) // its waits cost nothing
+	})
 	t.Run("minio", func(t *testing.T) { test(t, startMinIO(t)) })
 	t.Run("versitygw", func(t *testing.T) { test(t, startVersity(t)) })
 }
