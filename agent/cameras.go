@@ -33,6 +33,7 @@ func (s *supervisor) startCamera(ctx context.Context, c config.Camera, rtc confi
 	running := &runningCamera{cfg: c, stream: stream.New(c.Name)}
 	running.camera = camera.New(camera.Params{
 		Name: c.Name, Source: source, Stream: running.stream, Log: s.log,
+		Bitrate: int(c.Bitrate), MinBitrate: int(c.MinBitrate),
 	})
 	running.part = startPart(ctx, "camera "+c.Name, running.camera.Run, s.partFailed)
 	s.mu.Lock()
@@ -67,7 +68,9 @@ func (s *supervisor) feed(name string) (webrtc.Feed, error) {
 		return webrtc.Feed{}, webrtc.ErrNotLive // its profile is not known yet
 	}
 	return webrtc.Feed{
-		Open:    func() webrtc.Reader { return running.stream.Subscribe(stream.AtOnce, viewerQueue) },
+		Open: func() webrtc.Reader {
+			return running.stream.Subscribe(stream.AtOnce, viewerQueue).As(stream.Viewer, "a viewer")
+		},
 		Profile: stats.Profile,
 	}, nil
 }

@@ -41,14 +41,19 @@ func (s *supervisor) live() yield.Live {
 	}
 	s.mu.Lock()
 	rtc, pushes := s.rtc, s.allPushes()
+	for _, c := range s.cameras {
+		now.Reduced = now.Reduced || reduction(c.stream.Stats()) != ""
+	}
 	s.mu.Unlock()
 	if rtc != nil {
 		for _, v := range rtc.server.Sessions() {
+			now.Reduced = now.Reduced || v.LeavesOut
 			add(v.Bitrate, v.RTT, v.Loss, v.DroppedPictures)
 		}
 	}
 	for _, p := range pushes {
 		if st := p.push.Status(); st.State == push.Sending {
+			now.Reduced = now.Reduced || st.Feedback.LeavesOut
 			add(st.Bitrate, st.Feedback.RTT, st.Feedback.Loss, st.DroppedPictures)
 		}
 	}

@@ -72,7 +72,7 @@ func (s *supervisor) newUDP(c *runningCamera, cfg config.Push, _ config.WebRTC) 
 	pusher, err := udp.New(udp.Params{
 		Destination: dest,
 		Name:        c.cfg.Name,
-		Open:        func() udp.Reader { return c.stream.Subscribe(stream.AtOnce, pushQueue) },
+		Open:        func() udp.Reader { return c.subscribePush(dest.String()) },
 		Clock:       &s.clock,
 		Log:         s.log.With(logKeyCamera, c.cfg.Name),
 	})
@@ -91,7 +91,7 @@ func (s *supervisor) newWHIP(c *runningCamera, cfg config.Push, rtc config.WebRT
 	pusher, err := webrtc.NewPusher(webrtc.PusherParams{
 		Endpoint:   endpoint,
 		ICEServers: iceServers(rtc),
-		Open:       func() webrtc.Reader { return c.stream.Subscribe(stream.AtOnce, pushQueue) },
+		Open:       func() webrtc.Reader { return c.subscribePush(endpoint.String()) },
 		Format:     c.stream.Format,
 		Clock:      &s.clock,
 		Log:        s.log.With(logKeyCamera, c.cfg.Name, "push", endpoint.String()),
@@ -100,6 +100,11 @@ func (s *supervisor) newWHIP(c *runningCamera, cfg config.Push, rtc config.WebRT
 		return push.Params{}, nil, err
 	}
 	return push.Params{Destination: endpoint.String(), Pusher: pusher, MaxPause: whipPause}, pusher.ICE, nil
+}
+
+// subscribePush makes a reader for a push.
+func (c *runningCamera) subscribePush(destination string) *stream.Reader {
+	return c.stream.Subscribe(stream.AtOnce, pushQueue).As(stream.Push, "push to "+destination)
 }
 
 // stopPushes ends all pushes of a camera.

@@ -12,6 +12,7 @@ import (
 	"github.com/lenscast/lenscast/agent/push"
 	"github.com/lenscast/lenscast/agent/recording"
 	"github.com/lenscast/lenscast/agent/status"
+	"github.com/lenscast/lenscast/agent/stream"
 	"github.com/lenscast/lenscast/transport/webrtc"
 )
 
@@ -34,7 +35,11 @@ func (s *supervisor) report() *status.Report {
 	if s.rtc != nil {
 		for _, v := range s.rtc.server.Sessions() {
 			viewers[v.Camera]++
-			r.Viewers = append(r.Viewers, viewerStatus(v, now))
+			has := 0.0
+			if c := s.cameras[v.Camera]; c != nil {
+				has = c.stream.Stats().Bitrate
+			}
+			r.Viewers = append(r.Viewers, viewerStatus(v, has, now))
 		}
 	}
 	for _, c := range s.cfg.Cameras {
@@ -55,7 +60,7 @@ func (s *supervisor) report() *status.Report {
 			}
 		}
 		for _, p := range running.pushes {
-			ps := pushStatus(p.push.Status())
+			ps := pushStatus(p.push.Status(), cs.Bitrate)
 			if p.ice != nil {
 				ps.ICE = iceStatus(p.ice())
 			}
@@ -96,6 +101,9 @@ func cameraStatus(c *runningCamera, viewers int) status.Camera {
 		Restarts:    st.Restarts,
 		Lost:        st.Lost,
 		Skipped:     st.Skipped,
+		Asked:       float64(flow.Asked),
+		Told:        float64(flow.Told),
+		Reduced:     reduction(flow),
 		Viewers:     viewers,
 		LastPicture: status.Time{Time: st.LastPicture},
 		Stuck:       st.Stuck,
@@ -114,7 +122,7 @@ func cameraProblem(c status.Camera) string {
 	return ""
 }
 
-func viewerStatus(v webrtc.SessionStatus, now time.Time) status.Viewer {
+func viewerStatus(v webrtc.SessionStatus, has float64, now time.Time) status.Viewer {
 	return status.Viewer{
 		ID:              v.ID,
 		Camera:          v.Camera,
@@ -130,10 +138,32 @@ func viewerStatus(v webrtc.SessionStatus, now time.Time) status.Viewer {
 		DroppedPictures: v.DroppedPictures,
 		RTT:             v.RTT.Seconds(),
 		Loss:            v.Loss,
+		Affordable:      float64(v.Affordable),
+		Note:            leftOut(v.LeavesOut, v.Affordable, has),
 	}
 }
 
-func pushStatus(p push.Status) status.Push {
+// reduction says that a camera makes less than was asked for, and why; empty
+// when it does not.
+func reduction(flow stream.Stats) string {
+	if flow.LimitedBy == "" || flow.Told >= flow.Asked {
+		return ""
+	}
+	return fmt.Sprintf("reduced to %s by %s", megabits(float64(flow.Told)), flow.LimitedBy)
+}
+
+// leftOut says that somebody gets part of the pictures, and why; empty when all
+// are sent. has is what the camera has, in bit/s.
+func leftOut(leavesOut bool, affordable int, has float64) string {
+	if !leavesOut || affordable == 0 {
+		return ""
+	}
+	return fmt.Sprintf("the network carries %s of %s: pictures are left out", megabits(float64(affordable)), megabits(has))
+}
+
+func megabits(bitsPerSecond float64) string { return fmt.Sprintf("%.1f Mbit/s", bitsPerSecond/1e6) }
+
+func pushStatus(p push.Status, has float64) status.Push {
 	return status.Push{
 		Camera:          p.Camera,
 		Destination:     p.Destination,
@@ -148,6 +178,8 @@ func pushStatus(p push.Status) status.Push {
 		LastPicture:     status.Time{Time: p.LastPicture},
 		RTT:             p.Feedback.RTT.Seconds(),
 		Loss:            p.Feedback.Loss,
+		Affordable:      float64(p.Feedback.Affordable),
+		Note:            leftOut(p.Feedback.LeavesOut, p.Feedback.Affordable, has),
 	}
 }
 

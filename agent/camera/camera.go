@@ -37,12 +37,16 @@ var restart = retry.Policy{Floor: 250 * time.Millisecond, Cap: 4 * time.Second}
 // errSilent is why a source that makes no pictures is stopped.
 var errSilent = fmt.Errorf("%w: the camera stopped sending pictures and was reopened", capture.ErrNoSignal)
 
-// Params are what a camera is made of. All are needed.
+// Params are what a camera is made of. All are needed, but the bitrates only of
+// a source that is a capture.BitrateSetter.
 type Params struct {
 	Name   string
 	Source capture.Source
 	Stream *stream.Stream
 	Log    *slog.Logger
+
+	Bitrate    int // bit/s that were asked for
+	MinBitrate int // bit/s below which the network is not followed
 }
 
 // Camera runs a source and knows its state.
@@ -97,6 +101,10 @@ func (c *Camera) Run(ctx context.Context) error {
 	if s, ok := c.p.Source.(capture.KeyframeForcer); ok {
 		c.p.Stream.OnKeyframeWish(s.ForceKeyframe)
 		defer c.p.Stream.OnKeyframeWish(nil)
+	}
+	if s, ok := c.p.Source.(capture.BitrateSetter); ok {
+		c.p.Stream.OnBitrateWish(stream.Bitrate{Asked: c.p.Bitrate, Least: c.p.MinBitrate, Set: s.SetBitrate})
+		defer c.p.Stream.OnBitrateWish(stream.Bitrate{})
 	}
 	backoff := retry.New(restart)
 	for {

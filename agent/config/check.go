@@ -168,8 +168,11 @@ func (c *Camera) check(r *report, path string) {
 		c.refuse(r, path, "a test picture receives nothing", "listen")
 		c.checkEncoding(r, path)
 		c.fillTest()
+		if c.MinBitrate > c.Bitrate && !r.wrong(path+".min_bitrate") {
+			r.problem(join(path, "min_bitrate"), "it is more than the bitrate of %s, write less", c.Bitrate)
+		}
 	case SourceMPEGTS:
-		c.refuse(r, path, "the sender decides", "size", "fps", "bitrate", "keyframe_interval")
+		c.refuse(r, path, "the sender decides", "size", "fps", "bitrate", "min_bitrate", "keyframe_interval")
 		if c.Listen == (UDPAddress{}) && !r.has(path+".listen") {
 			r.problem(path, `source "mpegts" needs an address, add: listen = "udp://127.0.0.1:8554"`)
 		}
@@ -211,6 +214,7 @@ func (c *Camera) checkEncoding(r *report, path string) {
 	check("fps", c.FPS >= 1 && c.FPS <= 120, "%d is out of range, write 1 to 120", c.FPS)
 	check("bitrate", c.Bitrate >= 100_000 && c.Bitrate <= 100_000_000,
 		`%s is out of range, write "100kbit" to "100Mbit"`, c.Bitrate)
+	check("min_bitrate", c.MinBitrate >= 50_000, `%s is too little for a picture, write at least "50kbit"`, c.MinBitrate)
 	check("keyframe_interval", c.KeyframeInterval >= Duration(100*time.Millisecond) && c.KeyframeInterval <= Duration(time.Minute),
 		`%s is out of range, write "100ms" to "1m"`, c.KeyframeInterval)
 }

@@ -104,6 +104,7 @@ type Camera struct {
 	Size             Resolution `toml:"size"`              // test: pixels
 	FPS              int        `toml:"fps"`               // test: pictures per second, 1 to 120
 	Bitrate          Rate       `toml:"bitrate"`           // test: 100 kbit/s to 100 Mbit/s
+	MinBitrate       Rate       `toml:"min_bitrate"`       // test: what a slow network may bring it down to
 	KeyframeInterval Duration   `toml:"keyframe_interval"` // test: 0.1 s to 60 s
 	Pushes           []Push     `toml:"push"`              // where else the stream goes
 }
@@ -122,6 +123,8 @@ func (c *Camera) fillTest() {
 		pixels := float64(c.Size.Width * c.Size.Height * c.FPS)
 		c.Bitrate = Rate(max(1, math.Round(0.1*pixels/100_000))) * 100_000
 	}
+	// Far enough down for a bad mobile network.
+	c.MinBitrate = cmp.Or(c.MinBitrate, max(c.Bitrate/10, min(c.Bitrate, 100_000)))
 	c.KeyframeInterval = cmp.Or(c.KeyframeInterval, Duration(2*time.Second))
 }
 

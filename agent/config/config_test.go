@@ -160,7 +160,7 @@ listen = "udp://:9000"
 		t.Errorf("webrtc.listen is %s, want port 8555 on the viewer's host", got)
 	}
 	want := []Camera{
-		{Name: "a", Source: SourceTest, Size: Resolution{640, 480}, FPS: 30, Bitrate: 900_000, KeyframeInterval: 2e9},
+		{Name: "a", Source: SourceTest, Size: Resolution{640, 480}, FPS: 30, Bitrate: 900_000, MinBitrate: 100_000, KeyframeInterval: 2e9},
 		{Name: "b", Source: SourceMPEGTS, Listen: UDPAddress{Port: 9000}},
 	}
 	if diff := cmp.Diff(want, cfg.Cameras, compare()); diff != "" {
@@ -192,6 +192,7 @@ format = "json"
 name = "a"
 source = "test"
 bitrate = "2500kbit"
+min_bitrate = "300kbit"
 keyframe_interval = "10s"
 [[camera]]
 name = "b"

@@ -43,7 +43,10 @@ type Camera struct {
 	Profile     string  `json:"profile"`
 	FPS         float64 `json:"fps"`
 	Bitrate     float64 `json:"bitrate"`
-	GOP         float64 `json:"gop_seconds"` // between the last two keyframes
+	Asked       float64 `json:"asked_bitrate"`     // 0 when the camera can't follow the network
+	Told        float64 `json:"target_bitrate"`    // what its encoder is to make now
+	Reduced     string  `json:"reduced,omitempty"` // why that is less than was asked for
+	GOP         float64 `json:"gop_seconds"`       // between the last two keyframes
 	Pictures    uint64  `json:"pictures"`
 	Keyframes   uint64  `json:"keyframes"`
 	Restarts    uint64  `json:"restarts"` // of the source
@@ -81,7 +84,9 @@ type Viewer struct {
 	PLIs            uint64  `json:"plis"`  // keyframes asked for
 	DroppedPictures uint64  `json:"dropped_pictures"`
 	RTT             float64 `json:"rtt_seconds"`
-	Loss            float64 `json:"loss"` // share of packets, 0 to 1
+	Loss            float64 `json:"loss"`               // share of packets, 0 to 1
+	Affordable      float64 `json:"affordable_bitrate"` // what the way there carries, 0 while it was never full
+	Note            string  `json:"note,omitempty"`     // that pictures are left out, and why
 }
 
 // Push is one [[camera.push]].
@@ -96,10 +101,12 @@ type Push struct {
 	Bitrate         float64 `json:"bitrate"`
 	PacketsSent     uint64  `json:"packets_sent"`
 	DroppedPictures uint64  `json:"dropped_pictures"`
-	LastPicture     Time    `json:"last_picture"`  // sent
-	RTT             float64 `json:"rtt_seconds"`   // 0 when the receiver reports none
-	Loss            float64 `json:"loss"`          // share of packets, 0 to 1
-	ICE             *ICE    `json:"ice,omitempty"` // of WHIP
+	LastPicture     Time    `json:"last_picture"`       // sent
+	RTT             float64 `json:"rtt_seconds"`        // 0 when the receiver reports none
+	Loss            float64 `json:"loss"`               // share of packets, 0 to 1
+	Affordable      float64 `json:"affordable_bitrate"` // 0 without a known limit
+	Note            string  `json:"note,omitempty"`     // that pictures are left out, and why
+	ICE             *ICE    `json:"ice,omitempty"`      // of WHIP
 }
 
 // ICE is how far a push by WHIP has come to its server.

@@ -17,7 +17,7 @@ func sample() *Report {
 		Cameras: []Camera{
 			{
 				Name: "hero", Source: "mpegts", State: Live, Since: Time{now.Add(-time.Minute)}, Mode: "passthrough",
-				Detail: "udp://:8554", Width: 1920, Height: 1080, Profile: "High", FPS: 29.97, Bitrate: 6.1e6, GOP: 1.001,
+				Detail: "udp://:8554", Width: 1920, Height: 1080, Profile: "High", FPS: 29.97, Bitrate: 6.1e6, GOP: 1.001, Asked: 4e6, Told: 2e6, Reduced: "reduced to 2.0 Mbit/s by a viewer",
 				Pictures: 1800, Keyframes: 60, Restarts: 1, Lost: 2, Skipped: 5, Viewers: 1, LastPicture: Time{now.Add(-20 * time.Millisecond)},
 				Recording: "recording",
 			},
@@ -25,11 +25,11 @@ func sample() *Report {
 		},
 		Viewers: []Viewer{{
 			ID: "a1", Camera: "hero", Remote: "192.0.2.9:5000", Transport: "udp", State: "live", Since: 12.5, Bitrate: 6e6,
-			PacketsSent: 1000, PacketsResent: 3, NACKs: 3, PLIs: 1, DroppedPictures: 4, RTT: 0.012, Loss: 0.003,
+			PacketsSent: 1000, PacketsResent: 3, NACKs: 3, PLIs: 1, DroppedPictures: 4, RTT: 0.012, Loss: 0.003, Affordable: 2e6, Note: "pictures are left out",
 		}},
 		Pushes: []Push{{
 			Camera: "hero", Destination: "srt://media.example.org:9000", State: "waiting", Since: Time{now}, Reason: "nobody listens there",
-			Failures: 3, Receivers: 1, Bitrate: 6e6, PacketsSent: 2000, DroppedPictures: 5, LastPicture: Time{now}, RTT: 0.02, Loss: 0.01,
+			Failures: 3, Receivers: 1, Bitrate: 6e6, PacketsSent: 2000, DroppedPictures: 5, LastPicture: Time{now}, RTT: 0.02, Loss: 0.01, Affordable: 2e6, Note: "pictures are left out",
 		}},
 		Problems: []string{},
 	}

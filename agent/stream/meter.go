@@ -19,6 +19,12 @@ type Stats struct {
 	Bytes          uint64        // in their NAL units
 	KeyframeWishes uint64        // asked of the source
 	Readers        int
+
+	// What the source was asked for and is told now, in bit/s, both 0 when
+	// it can't follow its readers; and the reader that it follows, empty when
+	// all afford what was asked for.
+	Asked, Told int
+	LimitedBy   string
 }
 
 // meterSlots pictures are looked back on for the rates: 2 s at 60 fps.

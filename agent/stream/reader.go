@@ -4,8 +4,22 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"time"
 
 	"github.com/lenscast/lenscast/capture/h264"
+)
+
+const (
+	// narrowMargin is times the bitrate of the stream: a way that carries
+	// more takes even its peaks.
+	narrowMargin = 1.25
+
+	// maxLag is how long a picture may wait for a way that is narrow.
+	maxLag = 400 * time.Millisecond
+
+	// lateAgain is how soon after the last time being late counts as being
+	// late again.
+	lateAgain = 10 * time.Second
 )
 
 // ErrClosed is what Next returns after Close.
@@ -15,10 +29,13 @@ var ErrClosed = errors.New("stream reader closed")
 // always begins with an IDR and has no hole in a group of pictures.
 //
 // When the queue is full, all that waits in it is dropped, an IDR is asked
-// for, and the queue goes on with that one.
+// for, and the queue goes on with that one. Where the way to the reader's other
+// end is known to be narrow, what waits too long is dropped likewise.
 type Reader struct {
 	stream *Stream
-	limit  int // pictures that may wait
+	limit  int    // pictures that may wait
+	role   Role   // guarded by the stream's mutex
+	name   string // for people; guarded by the stream's mutex
 
 	mu      sync.Mutex
 	queue   []*h264.AccessUnit // ring: queue[head], n pictures
@@ -28,6 +45,8 @@ type Reader struct {
 	ask     bool // ask for that IDR
 	closed  bool
 	dropped uint64
+	afford  int       // bit/s, 0 without a limit; written with the stream's mutex held, too
+	late    time.Time // when pictures were dropped last because they came too late
 
 	ready chan struct{} // holds a token when Next may find something
 }
@@ -58,9 +77,14 @@ func (r *Reader) push(au *h264.AccessUnit) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.n-r.catchUp >= r.limit {
-		r.dropped += uint64(r.n)
-		clear(r.queue)
-		r.head, r.n, r.catchUp, r.need, r.ask = 0, 0, 0, true, true
+		r.drop(true)
+	}
+	if r.narrow() && r.catchUp == 0 && r.n > 0 && au.PTS-r.queue[r.head].PTS > maxLag {
+		// Every IDR makes it worse for all. Who is late once more takes
+		// the next that comes by itself.
+		now := time.Now()
+		r.drop(now.Sub(r.late) > lateAgain)
+		r.late = now
 	}
 	if r.need && !au.Key {
 		r.dropped++
@@ -70,6 +94,20 @@ func (r *Reader) push(au *h264.AccessUnit) bool {
 	r.put(au)
 	r.wake()
 	return true
+}
+
+// narrow tells whether the way to the other end carries hardly what the stream
+// has. The stream's mutex is held.
+func (r *Reader) narrow() bool {
+	return r.afford > 0 && float64(r.afford) < narrowMargin*float64(r.stream.rate)
+}
+
+// drop empties the queue. The next picture in it will be an IDR, which is asked
+// for or waited for.
+func (r *Reader) drop(ask bool) {
+	r.dropped += uint64(r.n)
+	clear(r.queue)
+	r.head, r.n, r.catchUp, r.need, r.ask = 0, 0, 0, true, ask
 }
 
 func (r *Reader) put(au *h264.AccessUnit) {
@@ -140,6 +178,14 @@ func (r *Reader) Dropped() uint64 {
 
 // RequestKeyframe asks the stream's source for an IDR.
 func (r *Reader) RequestKeyframe() { r.stream.RequestKeyframe() }
+
+// Late tells whether pictures are left out now, because the way to the reader's
+// other end carries less than the stream has.
+func (r *Reader) Late() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return !r.late.IsZero() && time.Since(r.late) < lateAgain
+}
 
 // Close ends the reader: Next returns ErrClosed from now on. It may be called
 // more than once.

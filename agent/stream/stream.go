@@ -2,9 +2,18 @@
 // viewers, pushes, recordings.
 //
 // Data flows one way, from [Stream.Publish] to [Reader.Next]. What flows back
-// is a wish: a keyframe, please. A reader owns a bounded queue; when it is
-// full the reader, and only that reader, loses everything up to the next IDR.
-// Publishing never waits for a reader.
+// are two small wishes: a keyframe, please, and this many bits per second,
+// please. A reader owns a bounded queue; when it is full the reader, and only
+// that reader, loses everything up to the next IDR. Publishing never waits for
+// a reader.
+//
+// All readers share one encoder, so one rule makes one bitrate of their wishes:
+// the slowest push decides; so does the slowest viewer, but not below half of
+// what the best reader affords, for one bad network must not spoil the picture
+// for all; and it stays between the bitrate that was asked for and the least
+// that was allowed. It goes down at once and up by and by. A reader that
+// affords less than that gets the first part of each group of pictures: intact
+// pictures, only fewer.
 //
 // A stream keeps the current group of pictures, so that a reader can start at
 // once at the IDR that is already there.
@@ -32,6 +41,9 @@ const (
 	cheapGOPBytes = 512 << 10
 	cheapGOPUnits = 30
 
+	// rateEvery is after how many pictures the bitrate is measured anew.
+	rateEvery = 30
+
 	// minKeyframeInterval is the least time between two keyframe wishes
 	// that are passed on, however many readers ask.
 	minKeyframeInterval = 250 * time.Millisecond
@@ -49,6 +61,8 @@ type Stream struct {
 	gopSize int                // bytes in gop
 	cut     bool               // gop holds only the IDR, the rest was too much
 	meter   meter
+	rate    int // bit/s, measured now and then
+	bitrate bitrateWish
 	closed  bool
 }
 
@@ -101,6 +115,10 @@ func (s *Stream) Publish(au *h264.AccessUnit) {
 		s.gopSize += size
 	}
 
+	if s.meter.total.Pictures%rateEvery == 0 {
+		s.rate = int(s.meter.stats(s.meter.total.Last).Bitrate)
+	}
+	s.bitrate.raise(s.meter.total.Last)
 	for r := range s.readers {
 		if !r.push(au) {
 			s.wish.request()
@@ -164,6 +182,7 @@ func (s *Stream) Subscribe(start Start, queue int) *Reader {
 		}
 	}
 	s.readers[r] = struct{}{}
+	s.reconsider()
 	return r
 }
 
@@ -174,6 +193,9 @@ func (s *Stream) Stats() Stats {
 	st := s.meter.stats(time.Now())
 	st.Readers = len(s.readers)
 	st.KeyframeWishes = s.wish.count()
+	if w := s.bitrate; w.to.Set != nil {
+		st.Asked, st.Told, st.LimitedBy = w.to.Asked, w.now, w.by
+	}
 	return st
 }
 
@@ -181,6 +203,7 @@ func (s *Stream) remove(r *Reader) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.readers, r)
+	s.reconsider()
 }
 
 // keyframeWish passes requests for an IDR on, at most one in

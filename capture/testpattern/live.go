@@ -83,12 +83,16 @@ func (l *live) Run(ctx context.Context, sink capture.Sink) error {
 func (l *live) open() (encode.Encoder, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	encoder, err := encode.NewSoftware(encode.Params{
-		Width: l.p.Width, Height: l.p.Height, FPS: l.p.FPS, Bitrate: l.bitrate,
+	encoder, err := encode.NewAdaptive(encode.NewSoftware, encode.Params{
+		Width: l.p.Width, Height: l.p.Height, FPS: l.p.FPS, Bitrate: l.p.Bitrate,
 		KeyframeInterval: max(int(math.Round(l.p.KeyframeInterval.Seconds()*l.p.FPS)), 1),
 	})
+	if err != nil {
+		return nil, err
+	}
+	encoder.SetBitrate(l.bitrate)
 	l.encoder = encoder
-	return encoder, err
+	return encoder, nil
 }
 
 func (l *live) close(encoder encode.Encoder) {

@@ -1,6 +1,7 @@
 package testpattern
 
 import (
+	"encoding/binary"
 	"fmt"
 	"math"
 	"time"
@@ -43,6 +44,7 @@ type painter struct {
 	band int // first row of the band that the ball moves in
 	ball sprite
 
+	snow                       [2]rect // beside the panel, empty without snow
 	panel                      rect
 	name, clock, number, about *font  // nil when the picture is too small for text
 	rows                       [4]int // first row of each line of text
@@ -58,7 +60,15 @@ func newPainter(p Params) (*painter, error) {
 		r.block = side
 	}
 	r.ball = disc(even(float64(h-r.band) * 0.4))
-	return r, r.layOutText()
+	if err := r.layOutText(); err != nil {
+		return nil, err
+	}
+	if p.snows() {
+		top := 2 * r.block
+		right := r.panel.x + r.panel.w
+		r.snow = [2]rect{{0, top, r.panel.x, r.ramp - top}, {right, top, w - right, r.ramp - top}}
+	}
+	return r, nil
 }
 
 // layOutText puts four lines in a panel over the bars: the name, the clock,
@@ -139,6 +149,7 @@ func (r *painter) newCanvas() *canvas {
 func (r *painter) paint(c *canvas, n int, now time.Time) {
 	r.paintCode(c, n)
 	r.paintBall(c, n)
+	r.paintSnow(c, n)
 	if r.clock == nil {
 		return
 	}
@@ -174,6 +185,30 @@ func (r *painter) paintBall(c *canvas, n int) {
 		copyMask(c.y[(c.ball.y+row)*c.width+c.ball.x:], r.ball.luma[row*side:][:side])
 	}
 }
+
+// paintSnow fills the sides with noise, which no encoder can foresee.
+func (r *painter) paintSnow(c *canvas, n int) {
+	random := uint64(n)<<32 | 1
+	for _, side := range r.snow {
+		for y := side.y; y < side.y+side.h; y++ {
+			row := c.y[y*c.width+side.x:][:side.w]
+			for len(row) > 0 { // xorshift64
+				random ^= random << 13
+				random ^= random >> 7
+				random ^= random << 17
+				var b [8]byte
+				binary.LittleEndian.PutUint64(b[:], random&snowMask+snowLevel)
+				row = row[copy(row, b[:]):]
+			}
+		}
+	}
+}
+
+// Each byte of snow is a luma of 104 to 135.
+const (
+	snowMask  = 0x1f1f1f1f1f1f1f1f
+	snowLevel = 0x6868686868686868
+)
 
 // copyMask copies what is not the background.
 func copyMask(dst, src []byte) {

@@ -15,6 +15,10 @@
 // The number is the index of the frame in the schedule, so a frame left out
 // because the machine was too slow is a number left out.
 //
+// An encoder needs little for all this. Where it is given more than a bitrate
+// that suits the picture, snow beside the text uses it up, so that a network
+// can be tried with as much as is asked for.
+//
 // A picture that the blocks don't fit in, such as one narrower than 128 pixels,
 // carries no code.
 package testpattern
@@ -56,14 +60,22 @@ func (p Params) withDefaults() Params {
 		p.FPS = 30
 	}
 	if p.Bitrate == 0 {
-		// 0.1 bit a pixel: 2.8 Mbit/s for 1280x720 at 30 fps.
-		p.Bitrate = max(int(0.1*float64(p.Width*p.Height)*p.FPS), 100_000)
+		p.Bitrate = p.suitable()
 	}
 	if p.KeyframeInterval == 0 {
 		p.KeyframeInterval = 2 * time.Second
 	}
 	return p
 }
+
+// suitable returns the bitrate that suits the picture: 0.1 bit a pixel, which
+// is 2.8 Mbit/s for 1280x720 at 30 fps.
+func (p Params) suitable() int {
+	return max(int(0.1*float64(p.Width*p.Height)*p.FPS), 100_000)
+}
+
+// snows tells whether there is snow in the picture.
+func (p Params) snows() bool { return 2*p.Bitrate > 3*p.suitable() }
 
 func (p Params) check() error {
 	switch {

@@ -18,6 +18,13 @@ type Feedback struct {
 	// Backlog is how long the oldest packet has waited for its
 	// acknowledgement, 0 when packets are not acknowledged.
 	Backlog time.Duration
+
+	// Affordable is what the way carries in bit/s, as concluded from all
+	// reports, 0 while it was never seen to be full.
+	Affordable int
+
+	// LeavesOut says that pictures are left out because that is too little.
+	LeavesOut bool
 }
 
 // Stats is what a sender knows of its own work. The counters never go back.

@@ -17,6 +17,14 @@ const (
 	// paceLongest bounds what pacing adds to the latency of one picture.
 	paceLongest = 100 * time.Millisecond
 
+	// Where the way is known to be narrow, packets leave hardly faster than
+	// it carries them: a queue there may be as short as 50 ms. A picture that
+	// takes longer than limitedLongest would then be late anyway.
+	limitedSpeed   = 1.2
+	limitedBurst   = 30 * time.Millisecond // of what the way carries
+	limitedLeast   = 3000                  // bytes, two packets
+	limitedLongest = 400 * time.Millisecond
+
 	// bitrateWindow is what the bitrate of a stream is measured over.
 	bitrateWindow = 2 * time.Second
 )
@@ -53,6 +61,8 @@ func (c *Clock) fire() {
 type Pacer struct {
 	clock *Clock
 
+	limit  float64 // bytes/s that the way carries, 0 when not known
+	burst  float64 // bytes that may leave at once
 	rate   float64 // bytes/s for the picture being sent
 	credit float64 // bytes that may leave now
 	last   time.Time
@@ -67,8 +77,12 @@ type Pacer struct {
 
 // NewPacer makes a pacer that waits on clock.
 func NewPacer(clock *Clock) *Pacer {
-	return &Pacer{clock: clock, credit: paceBurst}
+	return &Pacer{clock: clock, credit: paceBurst, burst: paceBurst}
 }
+
+// Limit tells how many bit/s the way carries, 0 when that is not known. It
+// counts from the next picture on.
+func (p *Pacer) Limit(bitsPerSecond int) { p.limit = float64(bitsPerSecond) / 8 }
 
 // Begin tells the picture to be sent next.
 func (p *Pacer) Begin(pic *Picture) {
@@ -82,13 +96,19 @@ func (p *Pacer) Begin(pic *Picture) {
 	}
 	p.windowBytes += pic.Size
 	p.refill()
+	p.burst = paceBurst
 	p.rate = max(paceSpeed*p.bitrate, paceFloor/8, float64(pic.Size)/paceLongest.Seconds())
+	if p.limit > 0 {
+		p.burst = min(paceBurst, max(p.limit*limitedBurst.Seconds(), limitedLeast))
+		p.rate = min(p.rate, max(limitedSpeed*p.limit, float64(pic.Size)/limitedLongest.Seconds()))
+		p.credit = min(p.credit, p.burst)
+	}
 }
 
 // Allow takes the credit for a packet of n bytes and reports whether it may
 // leave now. If not, send what was allowed so far, Wait, and ask again.
 func (p *Pacer) Allow(n int) bool {
-	if p.credit < float64(n) && p.credit < paceBurst {
+	if p.credit < float64(n) && p.credit < p.burst {
 		return false
 	}
 	p.credit -= float64(n)
@@ -109,7 +129,7 @@ func (p *Pacer) Wait(ctx context.Context) error {
 func (p *Pacer) refill() {
 	now := time.Now()
 	if !p.last.IsZero() {
-		p.credit = min(p.credit+now.Sub(p.last).Seconds()*p.rate, paceBurst)
+		p.credit = min(p.credit+now.Sub(p.last).Seconds()*p.rate, p.burst)
 	}
 	p.last = now
 }

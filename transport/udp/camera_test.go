@@ -77,6 +77,7 @@ func (r *cameraReader) Len() int {
 }
 
 func (r *cameraReader) RequestKeyframe() { r.camera.wishes.Add(1) }
+func (r *cameraReader) Afford(int)       {}
 func (r *cameraReader) Close()           { r.once.Do(func() { close(r.closed) }) }
 
 func newPusher(tb testing.TB, url string, c *camera) *Pusher {

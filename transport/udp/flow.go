@@ -58,6 +58,8 @@ type flow struct {
 	pacer *packet.Pacer
 	count *counters
 
+	affordable atomic.Int64 // bit/s that the way carries, 0 without a known limit
+
 	mu        sync.Mutex // guards what follows, cut and link: idle is a timer's
 	datagrams datagrams
 	paced     packet.Picture // what the pacer is told of
@@ -104,6 +106,7 @@ func (f *flow) sendPicture(ctx context.Context, pic picture, r Reader) error {
 	f.datagrams.reset()
 	f.cut.picture(&f.datagrams, pic)
 	f.paced = packet.Picture{AccessUnit: pic.AccessUnit, Size: len(f.datagrams.buf)}
+	f.pacer.Limit(int(f.affordable.Load()))
 	f.pacer.Begin(&f.paced)
 	f.last = time.Now()
 	err := f.send(ctx)

@@ -39,6 +39,7 @@ func (r *scriptedReader) Next(ctx context.Context) (*h264.AccessUnit, error) {
 
 func (r *scriptedReader) Len() int         { return len(r.aus) }
 func (r *scriptedReader) RequestKeyframe() { r.wishes++ }
+func (r *scriptedReader) Afford(int)       {}
 func (r *scriptedReader) Close()           { r.closed = true }
 
 // recordingLink keeps the groups it was given; from time to time it is full.

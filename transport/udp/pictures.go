@@ -22,6 +22,11 @@ type Reader interface {
 	// be called from another goroutine than Next.
 	RequestKeyframe()
 
+	// Afford tells what the way to the receiver carries in bit/s, 0 when
+	// there is no known limit. It never blocks, and may be called from
+	// another goroutine than Next.
+	Afford(bitsPerSecond int)
+
 	// Close ends the reader; a Next that waits returns an error.
 	Close()
 }

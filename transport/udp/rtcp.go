@@ -11,10 +11,10 @@ import (
 	"github.com/lenscast/lenscast/transport/packet"
 )
 
-// reportInterval is the time between two sender reports: within what RFC 3550
-// section 6.2 allows for video (360 s divided by the bandwidth in kbit/s), and
-// often enough to see a network change.
-const reportInterval = time.Second
+// reportInterval is the time between two sender reports: what RFC 3550 section
+// 6.2 allows for video of 1.4 Mbit/s (360 s divided by the bandwidth in
+// kbit/s), and often enough to see a queue grow by the round trips.
+const reportInterval = 250 * time.Millisecond
 
 // ntpEpoch is 1900 in Unix time (RFC 3550 section 4).
 const ntpEpoch = 2_208_988_800
@@ -162,8 +162,10 @@ func (p *Pusher) reportRTP(ctx context.Context, conn *packet.Conn) {
 	}
 }
 
-// receiveRTCP reads what a receiver sent: reports and wishes for a keyframe.
-func (p *Pusher) receiveRTCP(b []byte, reader Reader) {
+// receiveRTCP reads what a receiver sent: reports and wishes for a keyframe. Of
+// a multicast group nobody is followed: one receiver must not spoil the picture
+// for the others.
+func (p *Pusher) receiveRTCP(b []byte, to *follower) {
 	packets, err := rtcp.Unmarshal(b)
 	if err != nil {
 		return // not RTCP: receivers may send anything to open their firewall
@@ -178,12 +180,17 @@ func (p *Pusher) receiveRTCP(b []byte, reader Reader) {
 		case *rtcp.SenderReport:
 			from, reports = pkt.SSRC, pkt.Reports
 		case *rtcp.PictureLossIndication, *rtcp.FullIntraRequest:
-			reader.RequestKeyframe()
+			to.reader.RequestKeyframe()
 		}
 		for _, rr := range reports {
-			if f, ok := p.rtp.reports.feedback(from, rr, now); ok {
-				p.setFeedback(f)
+			f, ok := p.rtp.reports.feedback(from, rr, now)
+			if !ok {
+				continue
 			}
+			if !p.rtp.multicast() {
+				f = to.hear(f, p.count.bytes.Load())
+			}
+			p.setFeedback(f)
 		}
 	}
 }

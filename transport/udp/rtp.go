@@ -119,6 +119,13 @@ func (s *rtpStream) setAddress(to netip.Addr) {
 	}
 }
 
+// multicast tells whether the destination is a group.
+func (s *rtpStream) multicast() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.to.IsMulticast()
+}
+
 // write makes the description (RFC 8866; RFC 6184 section 8.2.1) and puts it
 // into the file. The parameter sets stand in it, so that a receiver can start
 // with the first IDR it gets.
@@ -206,23 +213,24 @@ func (p *Pusher) runRTP(ctx context.Context) error {
 	}
 	p.rtp.setAddress(to.Addr())
 	reader := p.p.Open()
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	// Receivers that multiplex send reports to the port of RTP (RFC 5761); many
-	// others do not listen for RTCP at all, which is no fault.
-	received := func(b []byte) { p.receiveRTCP(b, reader) }
-	defer watch(conn, received, cancel)()
-	defer watch(control, received, func(error) {})()
-	p.changeReceivers(1)
-
-	var reports sync.WaitGroup
-	reports.Go(func() { p.reportRTP(ctx, control) })
 	f := &flow{
 		cut:   p.rtp,
 		link:  &batchLink{conn: conn, to: to},
 		pacer: packet.NewPacer(p.p.Clock),
 		count: &p.count,
 	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	// Receivers that multiplex send reports to the port of RTP (RFC 5761); many
+	// others do not listen for RTCP at all, which is no fault.
+	receiver := newFollower(f, reader)
+	received := func(b []byte) { p.receiveRTCP(b, receiver) }
+	defer watch(conn, received, cancel)()
+	defer watch(control, received, func(error) {})()
+	p.changeReceivers(1)
+
+	var reports sync.WaitGroup
+	reports.Go(func() { p.reportRTP(ctx, control) })
 	err = p.noteRefusal(f.run(ctx, reader))
 	cancel(nil)
 	reports.Wait()

@@ -187,7 +187,7 @@ func FuzzReceiveRTCP(f *testing.F) {
 	f.Add([]byte{0x80, 200, 0, 0})
 	reader := newScriptedReader((*h264.AccessUnit)(nil))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		p.receiveRTCP(b, reader)
+		p.receiveRTCP(b, newFollower(&flow{}, reader))
 		if n := len(p.rtp.reports.received); n > maxReceivers {
 			t.Errorf("%d receivers are remembered", n)
 		}

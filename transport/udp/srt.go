@@ -23,7 +23,10 @@ const (
 	srtPatience = 2 * time.Second
 	srtRepeat   = 250 * time.Millisecond
 
-	srtStatsInterval = time.Second
+	// srtStatsInterval is how often the network is looked at, and
+	// srtReportEvery how many looks are one report.
+	srtStatsInterval = 100 * time.Millisecond
+	srtReportEvery   = 10
 )
 
 // srtConfig has the options of SRT that a destination sets.
@@ -67,9 +70,10 @@ func (p *Pusher) serveSRT(ctx context.Context, conn srt.Conn) error {
 	defer watchSRT(conn, cancel)()
 
 	reader := p.p.Open()
+	flow := p.newTSFlow(srtLink{conn})
 	var stats sync.WaitGroup
-	stats.Go(func() { p.watchSRTStats(ctx, conn, reader) })
-	err := p.newTSFlow(srtLink{conn}).run(ctx, reader)
+	stats.Go(func() { p.watchSRTStats(ctx, conn, newFollower(flow, reader)) })
+	err := flow.run(ctx, reader)
 	cancel(nil)
 	stats.Wait()
 	if errors.Is(err, io.EOF) {
@@ -117,12 +121,15 @@ func watchSRT(conn srt.Conn, failed func(error)) (stop func()) {
 	}
 }
 
-// watchSRTStats reports how the connection does until ctx ends.
-func (p *Pusher) watchSRTStats(ctx context.Context, conn srt.Conn, reader Reader) {
+// watchSRTStats follows the network, and reports how the connection does, until
+// ctx ends.
+func (p *Pusher) watchSRTStats(ctx context.Context, conn srt.Conn, to *follower) {
 	ticker := time.NewTicker(srtStatsInterval)
 	defer ticker.Stop()
 	var s srt.Statistics
-	for {
+	var buffered uint64 // bytes not acknowledged at the last look
+	var received float64
+	for n := 1; ; n++ {
 		select {
 		case <-ctx.Done():
 			return
@@ -136,10 +143,23 @@ func (p *Pusher) watchSRTStats(ctx context.Context, conn srt.Conn, reader Reader
 			if sent := s.Interval.PktSent; sent > 0 {
 				f.Loss = min(float64(s.Interval.PktSendLoss)/float64(sent), 1)
 			}
-			if s.Interval.PktSndDrop > 0 {
-				reader.RequestKeyframe() // what was given up has left a hole
+			// What left the buffer has arrived, or was given up. A hole
+			// holds up the acknowledgement of all that follows it, hence
+			// the mean.
+			left := float64(s.Interval.ByteSentUnique) - float64(s.Interval.ByteSendDrop) -
+				(float64(s.Instantaneous.ByteSendBuf) - float64(buffered))
+			buffered = s.Instantaneous.ByteSendBuf
+			if ms := s.Interval.MsInterval; ms > 0 {
+				received += (max(left, 0)*8000/float64(ms) - received) / 2
 			}
-			p.setFeedback(f)
+			f.ReceiveRate = received
+			f = to.hear(f, s.Accumulated.ByteSentUnique)
+			if s.Interval.PktSndDrop > 0 {
+				to.reader.RequestKeyframe() // what was given up has left a hole
+			}
+			if n%srtReportEvery == 0 {
+				p.setFeedback(f)
+			}
 		}
 	}
 }

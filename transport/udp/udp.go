@@ -90,11 +90,11 @@ func (p *Pusher) Run(ctx context.Context, receivers func(n int)) error {
 	case d.Kind == SRT && d.Listener:
 		err = p.runSRTListener(ctx)
 	case d.Kind == SRT:
-		err = p.runSRTCaller(ctx)
+		err = p.whileNetworkStays(ctx, p.runSRTCaller)
 	case d.Kind == RTP:
-		err = p.runRTP(ctx)
+		err = p.whileNetworkStays(ctx, p.runRTP)
 	default:
-		err = p.runTS(ctx)
+		err = p.whileNetworkStays(ctx, p.runTS)
 	}
 	p.mu.Lock()
 	p.receivers = 0

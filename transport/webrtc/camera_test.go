@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -132,6 +133,7 @@ func (c *camera) open() lenscast.Reader {
 type reader struct {
 	camera *camera
 	limit  int
+	afford atomic.Int64 // bit/s, what it was told last
 	ready  chan struct{}
 	closed chan struct{}
 
@@ -190,6 +192,8 @@ func (r *reader) Dropped() uint64 {
 	defer r.mu.Unlock()
 	return r.dropped
 }
+
+func (r *reader) Afford(bitsPerSecond int) { r.afford.Store(int64(bitsPerSecond)) }
 
 func (r *reader) RequestKeyframe() {
 	r.camera.mu.Lock()

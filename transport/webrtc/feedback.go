@@ -1,15 +1,26 @@
 package webrtc
 
 import (
+	"encoding/binary"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/pion/rtcp"
+
+	"github.com/lenscast/lenscast/transport/packet"
 )
 
-// feedback is what one viewer reports (RFC 3550, RFC 4585, RFC 5104), read by
-// one goroutine.
+// Transport-wide feedback in the header of an RTCP packet
+// (draft-holmer-rmcat-transport-wide-cc-extensions-01 section 3.1).
+const (
+	rtcpHeader        = 4 // bytes
+	transportFeedback = 205
+	formatTransportCC = 15
+)
+
+// feedback is what the other end reports (RFC 3550, RFC 4585, RFC 5104), read
+// by one goroutine.
 type feedback struct {
 	nacks, plis atomic.Uint64
 
@@ -18,44 +29,58 @@ type feedback struct {
 	loss float64
 }
 
-// handle reads a compound packet from the viewer of stream o, answers NACKs
-// and calls keyframe when a keyframe is asked for. A packet that cannot be
-// read is skipped: it was authenticated, so it is the viewer's mistake.
-func (f *feedback) handle(raw []byte, o *outgoing, keyframe func()) {
-	packets, err := rtcp.Unmarshal(raw)
-	if err != nil {
-		return
-	}
-	for _, p := range packets {
-		switch p := p.(type) {
-		case *rtcp.ReceiverReport:
-			f.report(p.Reports, o.ssrc)
-		case *rtcp.SenderReport:
-			f.report(p.Reports, o.ssrc)
-		case *rtcp.TransportLayerNack:
-			if p.MediaSSRC != o.ssrc {
-				continue
-			}
-			for _, pair := range p.Nacks {
-				lost := pair.PacketList()
-				f.nacks.Add(uint64(len(lost)))
-				o.resend(lost)
-			}
-		case *rtcp.PictureLossIndication:
-			f.plis.Add(1)
-			keyframe()
-		case *rtcp.FullIntraRequest:
-			f.plis.Add(1)
-			keyframe()
+// wisher takes what the other end wishes. It never blocks.
+type wisher interface {
+	requestKeyframe()
+	afford(bitsPerSecond int) // 0 is no known limit
+}
+
+// handle reads a compound packet about stream o, answers NACKs, and passes on
+// what the other end wishes. A packet that cannot be read is
+// skipped: it was authenticated, so it is the other end's mistake.
+func (f *feedback) handle(raw []byte, o *outgoing, to wisher) {
+	for len(raw) >= rtcpHeader {
+		size := rtcpHeader * (1 + int(binary.BigEndian.Uint16(raw[2:])))
+		if size > len(raw) {
+			return
 		}
+		if raw[1] == transportFeedback && raw[0]&0x1f == formatTransportCC {
+			// Several a second, of every packet: not for a parser that
+			// makes an object of each.
+			o.hear(raw[:size], to)
+		} else if packets, err := rtcp.Unmarshal(raw[:size]); err == nil {
+			f.handlePacket(packets[0], o, to)
+		}
+		raw = raw[size:]
+	}
+}
+
+func (f *feedback) handlePacket(p rtcp.Packet, o *outgoing, to wisher) {
+	switch p := p.(type) {
+	case *rtcp.ReceiverReport:
+		f.report(p.Reports, o, to)
+	case *rtcp.SenderReport:
+		f.report(p.Reports, o, to)
+	case *rtcp.TransportLayerNack:
+		if p.MediaSSRC != o.ssrc {
+			return
+		}
+		for _, pair := range p.Nacks {
+			lost := pair.PacketList()
+			f.nacks.Add(uint64(len(lost)))
+			o.resend(lost)
+		}
+	case *rtcp.PictureLossIndication, *rtcp.FullIntraRequest:
+		f.plis.Add(1)
+		to.requestKeyframe()
 	}
 }
 
 // report takes loss and round-trip time from the block about our stream
 // (RFC 3550 section 6.4.1).
-func (f *feedback) report(blocks []rtcp.ReceptionReport, ssrc uint32) {
+func (f *feedback) report(blocks []rtcp.ReceptionReport, o *outgoing, to wisher) {
 	for _, b := range blocks {
-		if b.SSRC != ssrc {
+		if b.SSRC != o.ssrc {
 			continue
 		}
 		f.mu.Lock()
@@ -67,7 +92,9 @@ func (f *feedback) report(blocks []rtcp.ReceptionReport, ssrc uint32) {
 				f.rtt = time.Duration(rtt) * time.Second >> 16
 			}
 		}
+		told := packet.Feedback{At: time.Now(), Loss: f.loss, RTT: f.rtt}
 		f.mu.Unlock()
+		o.hearReport(told, to)
 	}
 }
 

@@ -23,6 +23,9 @@ const (
 
 	// https://webrtc.googlesource.com/src/+/refs/heads/main/docs/native-code/rtp-hdrext/playout-delay
 	playoutDelayURI = "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay"
+
+	// draft-holmer-rmcat-transport-wide-cc-extensions-01 section 2
+	transportCCURI = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01"
 )
 
 // errNoH264 is wrapped by the errors that say what an offer lacks.
@@ -222,7 +225,7 @@ func registerVideo(m *webrtc.MediaEngine, c codec) error {
 		PayloadType: webrtc.PayloadType(c.payloadType),
 		RTPCodecCapability: webrtc.RTPCodecCapability{
 			MimeType: webrtc.MimeTypeH264, ClockRate: clockRate, SDPFmtpLine: c.fmtp,
-			RTCPFeedback: []webrtc.RTCPFeedback{{Type: "nack"}, {Type: "nack", Parameter: "pli"}, {Type: "ccm", Parameter: "fir"}},
+			RTCPFeedback: []webrtc.RTCPFeedback{{Type: "nack"}, {Type: "nack", Parameter: "pli"}, {Type: "ccm", Parameter: "fir"}, {Type: "transport-cc"}},
 		},
 	}, webrtc.RTPCodecTypeVideo); err != nil {
 		return fmt.Errorf("register H.264: %w", err)
@@ -243,7 +246,7 @@ func registerVideo(m *webrtc.MediaEngine, c codec) error {
 
 // registerExtensions registers the header extensions that outgoing knows.
 func registerExtensions(m *webrtc.MediaEngine) error {
-	for _, uri := range []string{absCaptureTimeURI, playoutDelayURI} {
+	for _, uri := range []string{absCaptureTimeURI, playoutDelayURI, transportCCURI} {
 		if err := m.RegisterHeaderExtension(webrtc.RTPHeaderExtensionCapability{URI: uri}, webrtc.RTPCodecTypeVideo); err != nil {
 			return fmt.Errorf("register header extension %s: %w", uri, err)
 		}

@@ -112,7 +112,7 @@ func TestParseFragment(t *testing.T) {
 
 func TestCongestionBacksOff(t *testing.T) {
 	now := time.Unix(0, 0)
-	var c congestion
+	var c tcpPause
 	if send, _ := c.admit(false, now); !send {
 		t.Fatal("a picture was held back without congestion")
 	}

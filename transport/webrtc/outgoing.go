@@ -12,20 +12,23 @@ import (
 	"github.com/pion/rtp"
 	"github.com/pion/webrtc/v4"
 
+	"github.com/lenscast/lenscast/transport/congestion"
 	"github.com/lenscast/lenscast/transport/packet"
 )
 
 const (
 	clockRate = 90000 // Hz, RTP timestamps of video
 
-	// maxDatagram is the largest UDP payload sent without header extensions:
+	// maxDatagram is the largest UDP payload sent without the header extensions
+	// of a picture's first packet:
 	// what browsers use, and what fits every path (IPv6 needs 1280 bytes of
 	// MTU, a tunnel or two take some).
 	maxDatagram = 1200
 
-	// maxPayload leaves room for the RTP header, the tag of AES-GCM and the
-	// two bytes that RTX adds.
-	maxPayload = maxDatagram - 12 - 16 - 2
+	// maxPayload leaves room for the RTP header, the extension with the
+	// transport-wide sequence number, the tag of AES-GCM and the two bytes
+	// that RTX adds.
+	maxPayload = maxDatagram - 12 - 8 - 16 - 2
 
 	// historyLength is how many pictures can be resent: 2 s at 60 fps.
 	historyLength = 128
@@ -45,24 +48,33 @@ type outgoing struct {
 	rtxType        uint8
 	captureTimeID  uint8 // 0 when not negotiated
 	playoutDelayID uint8
+	transportID    uint8
 	bindOnce       sync.Once
-	header         rtp.Header // of the picture being sent, without extensions
+	header         rtp.Header // of the picture being sent; its extension is number
+	number         [2]byte    // transport-wide, of the packet being sent
 	firstTime      uint32
 	sequence       uint16
 
-	mu      sync.Mutex // what the NACK answering goroutine shares
-	history [historyLength]sent
-	next    int
-	rtxSeq  uint16
+	mu        sync.Mutex // what the NACK answering goroutine shares
+	history   [historyLength]sent
+	next      int
+	rtxSeq    uint16
+	transport uint16 // next transport-wide sequence number
+
+	estimator  *congestion.Estimator // when transport-wide numbers are negotiated
+	estimate   *congestion.Reports   // else
+	affordable atomic.Int64          // bit/s, 0 without a known limit
 
 	packets, octets, resent atomic.Uint64
 }
 
 // sent is a picture in the history, with what its packets' headers need.
 type sent struct {
-	picture *packet.Picture
-	first   uint16     // sequence number of its first payload
-	leading rtp.Header // of the first packet, with its extensions
+	picture   *packet.Picture
+	timestamp uint32
+	first     uint16 // sequence number of its first payload
+	transport uint16 // transport-wide sequence number of its first payload
+	extended  bool   // the first has all extensions
 }
 
 func newOutgoing(r *route, clock *packet.Clock) *outgoing {
@@ -108,9 +120,18 @@ func (o *outgoing) Bind(c webrtc.TrackLocalContext) (webrtc.RTPCodecParameters, 
 				o.captureTimeID = uint8(e.ID)
 			case playoutDelayURI:
 				o.playoutDelayID = uint8(e.ID)
+			case transportCCURI:
+				o.transportID = uint8(e.ID)
 			}
 		}
 		o.header = rtp.Header{Version: 2, PayloadType: uint8(video.PayloadType), SSRC: o.ssrc}
+		if o.transportID != 0 {
+			o.estimator = congestion.NewEstimator()
+			// What number holds later is what is sent.
+			_ = o.header.SetExtension(o.transportID, o.number[:]) // only ids that the negotiation excludes
+		} else {
+			o.estimate = congestion.NewReports()
+		}
 		close(o.bound)
 	})
 	return *video, nil
@@ -128,15 +149,18 @@ func (o *outgoing) timestamp(pts time.Duration) uint32 {
 // called by one goroutine, after bound is closed. The error is the context's.
 func (o *outgoing) send(ctx context.Context, pic *packet.Picture, timestamp uint32, extend bool) error {
 	o.header.Timestamp = timestamp
-	first := o.header
+	transport := o.remember(sent{picture: pic, timestamp: timestamp, first: o.sequence, extended: extend})
+	first := &o.header
 	if extend {
-		first = o.extended(pic)
+		h := o.extended(pic, timestamp, o.number[:])
+		first = &h
 	}
-	o.remember(sent{picture: pic, first: o.sequence, leading: first})
 
+	o.pacer.Limit(int(o.affordable.Load()))
 	o.pacer.Begin(pic)
 	o.route.batch.Hold()
 	defer o.route.batch.Flush() //nolint:errcheck // a lost datagram is asked for again
+	now := time.Now()
 	for i, payload := range pic.Payloads {
 		for !o.pacer.Allow(len(payload)) {
 			_ = o.route.batch.Flush()
@@ -144,14 +168,20 @@ func (o *outgoing) send(ctx context.Context, pic *packet.Picture, timestamp uint
 				return err
 			}
 			o.route.batch.Hold()
+			now = time.Now()
 		}
 		header := &o.header
 		if i == 0 {
-			header = &first
+			header = first
 		}
 		header.SequenceNumber = o.sequence
 		header.Marker = i == len(pic.Payloads)-1
 		o.sequence++
+		if o.transportID != 0 {
+			number := transport + uint16(i)
+			binary.BigEndian.PutUint16(o.number[:], number)
+			o.estimator.Sent(number, len(payload), now)
+		}
 		// An error is a lost packet, as between two paths of an ICE
 		// restart. When it is more than that, the session hears of it.
 		_, _ = o.writer.WriteRTP(header, payload)
@@ -162,9 +192,9 @@ func (o *outgoing) send(ctx context.Context, pic *packet.Picture, timestamp uint
 }
 
 // extended returns the header of a picture's first packet with the extensions
-// that were negotiated.
-func (o *outgoing) extended(pic *packet.Picture) rtp.Header {
-	h := o.header
+// that were negotiated. number becomes part of it.
+func (o *outgoing) extended(pic *packet.Picture, timestamp uint32, number []byte) rtp.Header {
+	h := o.plain(timestamp, number)
 	var err error
 	if o.playoutDelayID != 0 {
 		// Minimum and maximum 0: show each picture as soon as it is
@@ -179,24 +209,40 @@ func (o *outgoing) extended(pic *packet.Picture) rtp.Header {
 		err = errors.Join(err, h.SetExtension(o.captureTimeID, t[:]))
 	}
 	if err != nil { // only ids and sizes that the negotiation excludes
-		return o.header
+		return o.plain(timestamp, number)
 	}
 	return h
 }
 
-func (o *outgoing) remember(s sent) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.history[o.next] = s
-	o.next = (o.next + 1) % historyLength
+// plain returns the header of any other packet.
+func (o *outgoing) plain(timestamp uint32, number []byte) rtp.Header {
+	h := rtp.Header{Version: 2, PayloadType: o.header.PayloadType, SSRC: o.ssrc, Timestamp: timestamp}
+	if o.transportID != 0 {
+		_ = h.SetExtension(o.transportID, number) // only ids that the negotiation excludes
+	}
+	return h
 }
 
-// resend answers a NACK. It sends again those packets that are still known: as RTX (RFC 4588) when the viewer
-// can take that, else exactly as they were.
+// remember puts a picture in the history, and returns the transport-wide
+// sequence number of its first packet: the others follow it, whatever is
+// resent meanwhile.
+func (o *outgoing) remember(s sent) (transport uint16) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	s.transport = o.transport
+	o.transport += uint16(len(s.picture.Payloads))
+	o.history[o.next] = s
+	o.next = (o.next + 1) % historyLength
+	return s.transport
+}
+
+// resend answers a NACK. It sends again those packets that are still known: as
+// RTX (RFC 4588) when the viewer can take that, else exactly as they were.
 func (o *outgoing) resend(sequences []uint16) {
 	o.route.batch.Hold()
 	defer o.route.batch.Flush() //nolint:errcheck // it is asked for again
 	var scratch [maxDatagram]byte
+	now := time.Now()
 	for _, seq := range sequences {
 		header, payload, ok := o.packet(seq)
 		if !ok {
@@ -204,9 +250,14 @@ func (o *outgoing) resend(sequences []uint16) {
 		}
 		if o.rtxType != 0 {
 			header.SSRC, header.PayloadType = o.rtxSSRC, o.rtxType
-			header.SequenceNumber = o.nextRTX()
+			var number uint16
+			header.SequenceNumber, number = o.nextRTX()
 			binary.BigEndian.PutUint16(scratch[:], seq)
 			payload = scratch[:2+copy(scratch[2:], payload)]
+			if o.transportID != 0 { // a packet like any other
+				_ = header.SetExtension(o.transportID, binary.BigEndian.AppendUint16(nil, number))
+				o.estimator.Sent(number, len(payload), now)
+			}
 		}
 		if _, err := o.writer.WriteRTP(&header, payload); err == nil {
 			o.resent.Add(1)
@@ -214,11 +265,13 @@ func (o *outgoing) resend(sequences []uint16) {
 	}
 }
 
-func (o *outgoing) nextRTX() uint16 {
+// nextRTX returns the next sequence numbers, of RTX and transport-wide.
+func (o *outgoing) nextRTX() (rtx, transport uint16) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.rtxSeq++
-	return o.rtxSeq
+	o.transport++
+	return o.rtxSeq, o.transport - 1
 }
 
 // packet looks up a packet that was sent, the newest pictures first.
@@ -236,15 +289,43 @@ func (o *outgoing) packet(seq uint16) (rtp.Header, []byte, bool) {
 		}
 		// Byte for byte what it was: the same nonce of AES-GCM must never
 		// protect anything else.
-		h := s.leading
-		if i > 0 {
-			h.Extension, h.Extensions = false, nil
+		number := binary.BigEndian.AppendUint16(nil, s.transport+uint16(i))
+		h := o.plain(s.timestamp, number)
+		if i == 0 && s.extended {
+			h = o.extended(s.picture, s.timestamp, number)
 		}
 		h.SequenceNumber = seq
 		h.Marker = i == len(s.picture.Payloads)-1
 		return h, s.picture.Payloads[i], true
 	}
 	return rtp.Header{}, nil, false
+}
+
+// hear takes transport-wide feedback, and passes on what it means. A
+// packet that is wrong changes nothing.
+func (o *outgoing) hear(raw []byte, to wisher) {
+	if o.transportID == 0 || o.estimator.Feedback(raw, time.Now()) != nil {
+		return
+	}
+	o.afford(o.estimator.Target(), to)
+}
+
+// hearReport takes what a receiver report says, where there is nothing better.
+func (o *outgoing) hearReport(told packet.Feedback, to wisher) {
+	if o.transportID != 0 {
+		return
+	}
+	o.estimate.Feedback(told, o.octets.Load())
+	o.afford(o.estimate.Target(), to)
+}
+
+func (o *outgoing) afford(target int, to wisher) {
+	if target >= congestion.Unlimited {
+		target = 0
+	}
+	if o.affordable.Swap(int64(target)) != int64(target) {
+		to.afford(target)
+	}
 }
 
 // ntpTime returns a wall-clock time in NTP format (RFC 5905 section 6).

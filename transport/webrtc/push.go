@@ -147,10 +147,11 @@ func (p *Pusher) Interrupted() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if s := p.session; s != nil && s.up.isSet() && !closed(s.link.isUp()) {
-		if why := s.why.Load(); why != nil {
-			return *why
+		why := errLost
+		if restart := s.why.Load(); restart != nil {
+			why = *restart
 		}
-		return errLost
+		return fmt.Errorf("push to %s: %w", p.p.Endpoint, why)
 	}
 	return nil
 }
@@ -216,6 +217,7 @@ func (s *pushSession) addTo(st packet.Stats) packet.Stats {
 	if ms := s.lastReport.Load(); ms != 0 {
 		st.Feedback.At = time.UnixMilli(ms)
 		st.Feedback.RTT, st.Feedback.Loss = s.back.quality()
+		st.Feedback.Affordable, st.Feedback.LeavesOut = s.affordable(), s.leavesOut()
 	}
 	return st
 }

@@ -4,10 +4,12 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
+	"slices"
 	"sync"
 	"syscall"
 	"testing"
@@ -15,14 +17,14 @@ import (
 
 	"github.com/lenscast/lenscast/agent/push"
 	"github.com/lenscast/lenscast/transport/webrtc/whiptest"
-	"log/slog"
 )
 
 // serverAddress makes TestWHIPServerProcess a server there.
 const serverAddress = "LENSCAST_TEST_WHIP_ADDRESS"
 
 // TestWHIPServerProcess is the server of serverProcess. It writes a line for
-// every picture: its session, whether it is an IDR, and when it came.
+// every picture: its session, whether it is an IDR,
+// its RTP timestamp, and when it came.
 func TestWHIPServerProcess(t *testing.T) {
 	address := os.Getenv(serverAddress)
 	if address == "" {
@@ -31,7 +33,7 @@ func TestWHIPServerProcess(t *testing.T) {
 	server := whiptest.New(whiptest.Rules{}, t.Logf)
 	out := bufio.NewWriter(os.Stdout)
 	server.OnPicture(func(p whiptest.Picture) {
-		fmt.Fprintf(out, "picture %d %t %d\n", p.Session, p.Key, p.At.UnixNano())
+		fmt.Fprintf(out, "picture %d %t %d %d\n", p.Session, p.Key, p.Timestamp, p.At.UnixNano())
 		_ = out.Flush()
 	})
 	listener, err := net.Listen("tcp", address)
@@ -86,7 +88,7 @@ func (p *serverProcess) line(line string) {
 	if n, _ := fmt.Sscanf(line, "listening %d", &at); n == 1 {
 		p.listening <- time.Unix(0, at)
 	}
-	if n, _ := fmt.Sscanf(line, "picture %d %t %d", &pic.Session, &pic.Key, &at); n == 3 {
+	if n, _ := fmt.Sscanf(line, "picture %d %t %d %d", &pic.Session, &pic.Key, &pic.Timestamp, &at); n == 4 {
 		pic.At = time.Unix(0, at)
 		p.mu.Lock()
 		defer p.mu.Unlock()
@@ -94,24 +96,29 @@ func (p *serverProcess) line(line string) {
 	}
 }
 
-// after returns the first picture that came after a time.
-func (p *serverProcess) after(at time.Time) (whiptest.Picture, bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, pic := range p.pictures {
-		if pic.At.After(at) {
-			return pic, true
-		}
-	}
-	return whiptest.Picture{}, false
-}
-
-func (p *serverProcess) awaitAfter(t *testing.T, at time.Time) whiptest.Picture {
+// await waits for the first picture that fits.
+func (p *serverProcess) await(t *testing.T, fits func(whiptest.Picture) bool) (pic whiptest.Picture) {
 	t.Helper()
-	var pic whiptest.Picture
-	waitFor(t, "a picture", func() (ok bool) { pic, ok = p.after(at); return ok })
+	waitFor(t, "a picture", func() bool {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		i := slices.IndexFunc(p.pictures, fits)
+		if i >= 0 {
+			pic = p.pictures[i]
+		}
+		return i >= 0
+	})
 	return pic
 }
+
+// last returns the newest picture; there has to be one.
+func (p *serverProcess) last() whiptest.Picture {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.pictures[len(p.pictures)-1]
+}
+
+func anyPicture(whiptest.Picture) bool { return true }
 
 // startPush pushes for ever, as the agent does, and returns the push.
 func startPush(t *testing.T, url string) *push.Push {
@@ -155,7 +162,7 @@ func TestPushServerKilled(t *testing.T) {
 	address := freeAddress(t)
 	first := startProcess(t, address)
 	p := startPush(t, "whip://"+address+"/whip")
-	first.awaitAfter(t, time.Time{})
+	first.await(t, anyPicture)
 	failures := p.Status().Failures // of before it listened
 	killed := time.Now()
 	if err := first.cmd.Process.Kill(); err != nil {
@@ -169,7 +176,7 @@ func TestPushServerKilled(t *testing.T) {
 	waitFor(t, "3 s", func() bool { return time.Since(killed) > 3*time.Second })
 	second := startProcess(t, address)
 	open := <-second.listening
-	pic := second.awaitAfter(t, open)
+	pic := second.await(t, anyPicture)
 	back := pic.At.Sub(open)
 	t.Logf("noticed after %v, the first picture came %v after the port was open", noticed, back)
 	if noticed > 3*time.Second+slack || back > time.Second+slack || !pic.Key {
@@ -182,8 +189,8 @@ func TestPushServerFrozen(t *testing.T) {
 	address := freeAddress(t)
 	server := startProcess(t, address)
 	p := startPush(t, "whip://"+address+"/whip")
-	server.awaitAfter(t, time.Time{})
-	frozen := time.Now()
+	server.await(t, anyPicture)
+	before, frozen := server.last(), time.Now()
 	if err := server.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
@@ -194,11 +201,10 @@ func TestPushServerFrozen(t *testing.T) {
 	if err := server.cmd.Process.Signal(syscall.SIGCONT); err != nil {
 		t.Fatal(err)
 	}
-	// What waited in its buffers comes first.
-	pic := server.awaitAfter(t, thawed)
-	for session := pic.Session; pic.Session == session; {
-		pic = server.awaitAfter(t, pic.At)
-	}
+	// What waited in its buffers comes first, and is older.
+	pic := server.await(t, func(p whiptest.Picture) bool {
+		return p.Session != before.Session || int32(p.Timestamp-before.Timestamp) > 4*90000
+	})
 	back := pic.At.Sub(thawed)
 	t.Logf("noticed after %v, the first picture came %v after it went on", noticed, back)
 	if noticed > 3*time.Second+slack || back > time.Second+slack || !pic.Key {

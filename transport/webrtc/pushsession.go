@@ -225,7 +225,8 @@ func (s *pushSession) applyAnswer(text string) error {
 }
 
 func (s *pushSession) noteCandidates(local, remote []string) {
-	s.candidates.Store(&triedCandidates{addresses(local), addresses(remote)})
+	// Servers may name each twice, for RTP and for RTCP.
+	s.candidates.Store(&triedCandidates{slices.Compact(addresses(local)), slices.Compact(addresses(remote))})
 }
 
 // keep trickles, watches and restarts until ctx ends. What it can't mend ends

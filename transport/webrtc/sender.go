@@ -186,6 +186,7 @@ func await(ctx context.Context, c <-chan struct{}, timeout <-chan time.Time) err
 // openReader makes the reader that pictures are sent from.
 func (s *sender) openReader(open func() Reader) {
 	reader := open()
+	reader.Afford(s.affordable()) // what the one before it was told
 	s.reader.Store(&reader)
 }
 
@@ -212,7 +213,7 @@ func (s *sender) sendWhileUp(ctx context.Context) error {
 // sendPictures sends until the reader, the connection or ctx ends.
 func (s *sender) sendPictures(ctx context.Context, reader Reader) error {
 	playout := &playout{reader: reader, after: s.shown}
-	var congestion congestion
+	var pause tcpPause
 	var reports reports
 	for {
 		au, show, err := playout.next(ctx)
@@ -220,7 +221,7 @@ func (s *sender) sendPictures(ctx context.Context, reader Reader) error {
 			return fmt.Errorf("%w: %w", errCameraClosed, err)
 		}
 		now := time.Now()
-		admitted, ask := congestion.admit(au.Key, now)
+		admitted, ask := pause.admit(au.Key, now)
 		if ask {
 			reader.RequestKeyframe()
 		}
@@ -247,7 +248,7 @@ func (s *sender) sendPictures(ctx context.Context, reader Reader) error {
 		if s.route.congested.Swap(false) {
 			// Part of a picture is lost on TCP, where nothing is asked
 			// for again.
-			congestion.hit(now)
+			pause.hit(now)
 		}
 	}
 }
@@ -292,14 +293,36 @@ func (s *sender) readFeedback() {
 			return
 		}
 		s.lastReport.Store(time.Now().UnixMilli())
-		s.back.handle(buf[:n], s.out, s.requestKeyframe)
+		s.back.handle(buf[:n], s.out, s)
 	}
 }
 
+// requestKeyframe and afford pass on what the other end wishes, to the reader
+// there is.
 func (s *sender) requestKeyframe() {
 	if reader := s.reader.Load(); reader != nil {
 		(*reader).RequestKeyframe()
 	}
+}
+
+func (s *sender) afford(bitsPerSecond int) {
+	if reader := s.reader.Load(); reader != nil {
+		(*reader).Afford(bitsPerSecond)
+	}
+}
+
+// affordable returns what the way to the other end carries in bit/s, 0 while it
+// was never seen to be full.
+func (s *sender) affordable() int { return int(s.out.affordable.Load()) }
+
+// leavesOut tells whether pictures are left out because that is too little.
+func (s *sender) leavesOut() bool {
+	if r := s.reader.Load(); r != nil {
+		if l, ok := (*r).(interface{ Late() bool }); ok {
+			return l.Late()
+		}
+	}
+	return false
 }
 
 // droppedPictures counts those dropped here and in the readers.

@@ -17,6 +17,7 @@ func (s *session) status(now time.Time) SessionStatus {
 		ID: s.id, Camera: s.camera, Since: s.since, State: s.state(now),
 		PacketsSent: s.out.packets.Load(), PacketsResent: s.out.resent.Load(),
 		NACKs: s.back.nacks.Load(), PLIs: s.back.plis.Load(), DroppedPictures: s.droppedPictures(),
+		Affordable: s.affordable(), LeavesOut: s.leavesOut(),
 	}
 	st.RTT, st.Loss = s.back.quality()
 	if st.State == "live" {

@@ -37,6 +37,11 @@ type Reader interface {
 	// be called from another goroutine than Next.
 	RequestKeyframe()
 
+	// Afford tells what the way to the other end carries in bit/s, 0 when
+	// there is no known limit. It never blocks, and may be called from
+	// another goroutine than Next.
+	Afford(bitsPerSecond int)
+
 	// Close ends the reader; a Next that waits returns an error.
 	Close()
 }
@@ -45,7 +50,8 @@ type Reader interface {
 type Feed struct {
 	// Open makes a reader that starts at once: at a cached IDR, or at one
 	// it has asked for. The session closes it. If the reader also has a
-	// method Dropped() uint64, the session's status shows the figure.
+	// method Dropped() uint64, or Late() bool, the session's status shows
+	// what they tell.
 	Open func() Reader
 
 	// Profile is the H.264 profile of the newest picture as [h264.Format]
@@ -108,4 +114,6 @@ type SessionStatus struct {
 	DroppedPictures uint64
 	RTT             time.Duration // from receiver reports, 0 before the first
 	Loss            float64       // share of packets lost, 0 to 1, of the last report
+	Affordable      int           // bit/s that the way there carries, 0 while it was never seen to be full
+	LeavesOut       bool          // pictures are left out because that is too little
 }

@@ -28,11 +28,14 @@ export class Details {
     this.#element.hidden = !open;
   }
 
-  /** @param {import('./tile.js').Tile} tile */
-  render({ player, camera }) {
+  /**
+   * @param {import('./tile.js').Tile} tile
+   * @param {import('./status.js').Push[]} pushes of all cameras
+   */
+  render({ player, camera }, pushes) {
     if (!this.open || document.hidden) return;
     for (const figure of this.#element.querySelectorAll('[data-graph]')) this.#graph(figure, player.history);
-    for (const [name, value] of Object.entries(facts(player, camera))) {
+    for (const [name, value] of Object.entries(facts(player, camera, pushes))) {
       const cell = this.#element.querySelector(`[data-fact="${name}"]`);
       setText(cell, value);
       cell.parentElement.hidden = value === '';
@@ -55,9 +58,10 @@ export class Details {
 /**
  * @param {import('./player.js').Player} player
  * @param {import('./status.js').Camera|undefined} camera
+ * @param {import('./status.js').Push[]} pushes of all cameras
  * @returns {Record<string, string>} by the name of the cell
  */
-function facts({ counters }, camera) {
+function facts({ counters }, camera, pushes) {
   const source = [camera?.mode, camera?.detail].filter(Boolean).join(': ');
   return {
     path: { udp: 'UDP', tcp: 'TCP, as UDP did not get through' }[counters?.protocol] ?? '',
@@ -65,6 +69,7 @@ function facts({ counters }, camera) {
     profile: camera?.profile ? `H.264 ${camera.profile}` : '',
     source,
     dropped: counters ? String(counters.dropped) : '',
+    pushes: pushes.filter((p) => p.camera === camera?.name).map(words.push).join('\n'),
     viewers: camera?.viewers === undefined ? '' : String(camera.viewers),
   };
 }

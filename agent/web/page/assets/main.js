@@ -50,7 +50,7 @@ function renderDetails() {
   document.body.classList.toggle('with-details', details.open && Boolean(current));
   $('toggle-details').hidden = !current;
   $('toggle-details').setAttribute('aria-expanded', String(details.open));
-  if (current) details.render(current);
+  if (current) details.render(current, status.pushes);
 }
 
 function toggleDetails(open = !details.open) {

@@ -17,8 +17,21 @@ const TIMEOUT = 4_000; // ms
  * @property {number} height
  * @property {string} profile
  * @property {number} fps
+ * @property {string} [reduced] why the bitrate is lower than it should be, in words
  * @property {number} viewers
  * @property {string} [recording] what its recorder does, undefined without one
+ */
+
+/**
+ * @typedef {object} Push a [[camera.push]] as the agent's status has it
+ * @property {string} camera
+ * @property {string} destination
+ * @property {string} state "connecting", "listening", "sending", "no picture",
+ *   "interrupted" or "waiting"
+ * @property {string} reason why it does not work, in words
+ * @property {number} receivers
+ * @property {number} bitrate
+ * @property {{state: string}} [ice] of WHIP
  */
 
 /** Event: "change" after every answer, and when there is none. */
@@ -27,6 +40,8 @@ export class StatusFeed extends EventTarget {
   agent = 'unknown';
   /** @type {Camera[]} as last heard */
   cameras = [];
+  /** @type {Push[]} as last heard */
+  pushes = [];
   /** What is wrong with the agent, in words. @type {string[]} */
   problems = [];
   version = '';
@@ -66,6 +81,7 @@ export class StatusFeed extends EventTarget {
       if (!response.ok) return 'silent';
       const status = await response.json();
       this.cameras = status.cameras ?? [];
+      this.pushes = status.pushes ?? [];
       this.problems = status.problems ?? [];
       this.version = status.version ?? '';
       this.time = status.time ?? '';

@@ -25,12 +25,12 @@
  * @returns {Words}
  */
 export function describe({ agent, camera, time, player, now }) {
-  if (player.moving) return playing(player);
+  if (player.moving) return playing(player, camera);
   if (agent === 'signed-out' || (player.phase === 'retrying' && player.cause === 'signed-out')) return signedOut;
   if (player.phase === 'retrying' && player.cause === 'no-h264') return noH264;
   if (agent === 'answers' && !camera) return gone;
   if (agent === 'answers' && camera.state !== 'live') return notLive(camera, time);
-  if (player.phase === 'playing') return playing(player); // it has only just begun or stopped
+  if (player.phase === 'playing') return playing(player, camera); // it has only just begun or stopped
   if (agent === 'silent') return silent(player, now);
   switch (player.phase) {
     case 'retrying':
@@ -46,7 +46,7 @@ export function describe({ agent, camera, time, player, now }) {
   }
 }
 
-const playing = (player) => ({ tone: 'live', line: live(player), title: '', hint: '', action: '' });
+const playing = (player, camera) => ({ tone: 'live', line: live(player, camera), title: '', hint: '', action: '' });
 const busy = (title, hint) => ({ tone: 'busy', line: lower(title), title, hint, action: '' });
 const wrong = (title, hint, action = '') => ({ tone: 'wrong', line: lower(title), title, hint, action });
 
@@ -129,8 +129,8 @@ function countdown(player, now) {
   return seconds > 0 ? `in ${seconds} s` : 'now';
 }
 
-/** "live · 1280x720 · 30 fps · 2.4 Mbit/s · 85 ms · no loss" */
-function live(player) {
+/** "live · 1280x720 · 30 fps · 2.4 Mbit/s · 85 ms · no loss · reduced to 2.4 Mbit/s by a viewer" */
+function live(player, camera) {
   const { history, counters } = player;
   const parts = ['live'];
   if (counters?.width) parts.push(`${counters.width}x${counters.height}`);
@@ -141,6 +141,7 @@ function live(player) {
     parts.push(loss(history.mean('loss', 10)));
   }
   if (counters?.protocol === 'tcp') parts.push('over TCP');
+  if (camera?.reduced) parts.push(camera.reduced);
   return parts.join(' · ');
 }
 
@@ -192,4 +193,17 @@ export function duration(ms) {
   if (seconds < 3600) return `${Math.floor(seconds / 60)} min`;
   if (seconds < 86400) return `${Math.floor(seconds / 3600)} h ${Math.floor((seconds % 3600) / 60)} min`;
   return `${Math.floor(seconds / 86400)} d ${Math.floor((seconds % 86400) / 3600)} h`;
+}
+
+/**
+ * One push in one line.
+ * @param {import('./status.js').Push} push
+ */
+export function push({ destination, state, reason, receivers, bitrate: rate, ice }) {
+  const why = reason.replace(`push to ${destination}: `, '');
+  const parts = [state];
+  if (state === 'sending') parts.push(bitrate(rate));
+  if (state === 'sending' && receivers > 1) parts.push(`${receivers} receivers`);
+  if (state === 'connecting' && ice && ice.state !== 'new') parts.push(`ICE ${ice.state}`);
+  return `${destination}: ${[...parts, why].filter(Boolean).join(' · ')}`;
 }

@@ -41,6 +41,12 @@ test('the line leaves out what is not known', () => {
   assert.equal(say({ player: { moving: true, history } }).line, 'live · 1280x720 · 30 fps · 0 kbit/s · no loss');
 });
 
+test('a bitrate that follows a slow network is said', () => {
+  const camera = { reduced: 'reduced to 1.9 Mbit/s by a viewer' };
+  assert.match(say({ camera, player: { moving: true } }).line, / · reduced to 1.9 Mbit\/s by a viewer$/);
+  assert.match(say({ camera: undefined, player: { moving: true } }).line, / · no loss$/);
+});
+
 test('TCP is said', () => {
   const counters = { width: 640, height: 360, protocol: 'tcp' };
   assert.match(say({ player: { moving: true, counters } }).line, / · over TCP$/);
@@ -100,4 +106,18 @@ test('figures as people read them', () => {
   assert.equal(words.duration(3_599_000), '59 min');
   assert.equal(words.duration(7_260_000), '2 h 1 min');
   assert.equal(words.duration(90_000_000), '1 d 1 h');
+});
+
+test('a push in one line', () => {
+  const push = { camera: 'hero', destination: 'https://a.example/whip', state: 'sending', reason: '', receivers: 1, bitrate: 2_410_000, ice: { state: 'connected' } };
+  assert.equal(words.push(push), 'https://a.example/whip: sending · 2.4 Mbit/s');
+  assert.equal(words.push({ ...push, receivers: 3 }), 'https://a.example/whip: sending · 2.4 Mbit/s · 3 receivers');
+  assert.equal(
+    words.push({ ...push, state: 'waiting', reason: 'push to https://a.example/whip: nobody listens there' }),
+    'https://a.example/whip: waiting · nobody listens there',
+  );
+  assert.equal(
+    words.push({ ...push, state: 'connecting', reason: '', ice: { state: 'checking' } }),
+    'https://a.example/whip: connecting · ICE checking',
+  );
 });

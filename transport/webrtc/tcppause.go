@@ -10,10 +10,10 @@ const (
 	calm = 10 * time.Second
 )
 
-// congestion decides when a viewer whose TCP queue was full gets pictures
+// tcpPause decides when a viewer whose TCP queue was full gets pictures
 // again: after a pause, at an IDR. The pauses grow, so that a viewer that has
 // stalled does not make the source send everybody one IDR after the other.
-type congestion struct {
+type tcpPause struct {
 	pause    time.Duration // the last one
 	until    time.Time     // its end
 	paused   bool          // no IDR since
@@ -21,7 +21,7 @@ type congestion struct {
 }
 
 // hit tells that part of a picture was lost.
-func (c *congestion) hit(now time.Time) {
+func (c *tcpPause) hit(now time.Time) {
 	if now.Sub(c.until) > calm {
 		c.pause = 0
 	}
@@ -31,7 +31,7 @@ func (c *congestion) hit(now time.Time) {
 
 // admit tells whether the next picture may be sent, and if not, whether an IDR
 // is to be asked for.
-func (c *congestion) admit(key bool, now time.Time) (send, ask bool) {
+func (c *tcpPause) admit(key bool, now time.Time) (send, ask bool) {
 	switch {
 	case !c.paused:
 		return true, false

@@ -1,0 +1,91 @@
+package encode
+
+import (
+	"testing"
+	"time"
+)
+
+var asked = Params{Width: 1280, Height: 720, FPS: 30, Bitrate: 8_000_000, KeyframeInterval: 60}
+
+// hold lets the bitrate be for a while, and returns the rung at the end and
+// how often it changed.
+func hold(l *ladder, at *time.Duration, bitrate int, length time.Duration) (r rung, changes int) {
+	r = l.rungs[l.now]
+	for end := *at + length; *at < end; *at += time.Second / 30 {
+		next := l.step(bitrate, *at)
+		if next != r {
+			changes++
+		}
+		r = next
+	}
+	return r, changes
+}
+
+func TestLadderGivesUpRateBeforeSize(t *testing.T) {
+	l, at := newLadder(asked), time.Duration(0)
+	for _, step := range []struct {
+		bitrate int
+		shrink  int
+		rate    float64
+	}{
+		{8_000_000, 1, 30},
+		{2_000_000, 1, 30},
+		{1_000_000, 1, 15},
+		{500_000, 2, 30},
+		{200_000, 2, 15},
+		{100_000, 4, 30},
+		{50_000, 4, 15},
+		{10_000, 4, 15},
+		{100_000, 4, 15}, // not enough more
+		{300_000, 2, 15},
+		{8_000_000, 1, 30},
+	} {
+		r, changes := hold(l, &at, step.bitrate, 15*time.Second)
+		if r.shrink != step.shrink || r.rate != step.rate {
+			t.Errorf("%d bit/s: %d fps of size 1/%d, want %v of 1/%d", step.bitrate, int(r.rate), r.shrink, step.rate, step.shrink)
+		}
+		if changes > 2 {
+			t.Errorf("%d bit/s: %d changes", step.bitrate, changes)
+		}
+	}
+}
+
+// A short dip costs frame rate and not size, and so no file of a recording.
+func TestLadderSitsOutADip(t *testing.T) {
+	l, at := newLadder(asked), time.Duration(0)
+	for range 5 {
+		if r, _ := hold(l, &at, 300_000, time.Second); r.shrink != 1 || r.rate != 15 {
+			t.Errorf("in a dip: %v fps of size 1/%d", r.rate, r.shrink)
+		}
+		if r, _ := hold(l, &at, 3_000_000, 5*time.Second); r.shrink != 1 || r.rate != 30 {
+			t.Errorf("after it: %v fps of size 1/%d", r.rate, r.shrink)
+		}
+	}
+}
+
+// A bitrate that wavers does not make the size waver.
+func TestLadderDoesNotOscillate(t *testing.T) {
+	l, at := newLadder(asked), time.Duration(0)
+	hold(l, &at, 400_000, 5*time.Second)
+	shrink, resized := l.rungs[l.now].shrink, 0
+	for i := range 60 {
+		r, _ := hold(l, &at, 500_000+i%2*500_000, 5*time.Second)
+		if r.shrink != shrink {
+			resized++
+		}
+		shrink = r.shrink
+	}
+	if resized > 1 {
+		t.Errorf("%d sizes in 5 minutes", resized)
+	}
+}
+
+// Whoever asks for little gets what was asked for.
+func TestLadderTakesTheUsersWord(t *testing.T) {
+	p := asked
+	p.Bitrate = 200_000
+	l, at := newLadder(p), time.Duration(0)
+	if r, changes := hold(l, &at, p.Bitrate, 20*time.Second); r != l.rungs[0] || changes > 0 {
+		t.Errorf("%v fps of size 1/%d", r.rate, r.shrink)
+	}
+}

@@ -1,0 +1,161 @@
+// Package congestion finds out how many bits per second the way to a receiver
+// carries, from what the receiver reports.
+//
+// An [Estimator] reads transport-wide feedback
+// (draft-holmer-rmcat-transport-wide-cc-extensions-01), which tells of every
+// packet when it arrived. It watches the queue on the way grow, as in
+// draft-ietf-rmcat-gcc-02 section 5, and answers before packets are lost.
+// [Reports] does with less: loss, round-trip time and backlog, as receiver
+// reports (RFC 3550) and SRT have them.
+//
+// Both come to the same rules, of the type control:
+//
+//   - Nothing is limited until the way was seen to be full.
+//   - Down at once: when a queue builds up, or much is lost, the target is set
+//     below what arrived, and by so much lower as empties the queue in about
+//     a second.
+//   - Up with care: near what the way carried when it was full last by small
+//     steps, and far from it by a quarter a second.
+//   - A sender that sends less than it may proves nothing: the target is not
+//     raised beyond twice what was really sent.
+//   - Loss without a queue, up to a tenth, is the radio's and no reason to
+//     slow down. More than that is, unless slowing down did not help.
+package congestion
+
+import (
+	"math"
+	"time"
+)
+
+// Unlimited is the target, in bit/s, before anything is known of the way.
+const Unlimited = 200_000_000
+
+// minTarget is the least target, in bit/s: less than any picture needs.
+const minTarget = 50_000
+
+const (
+	// backOff is what is left of the rate that arrived when the way is full
+	// (β in draft-ietf-rmcat-gcc-02 section 5.5).
+	backOff = 0.85
+
+	// drain is by how much less is sent for a queue of a second, to empty it,
+	// and leastBackOff bounds that.
+	drain        = 1.5
+	leastBackOff = 0.45
+
+	// settle is how long a new target takes to show beyond the round trip:
+	// the encoder has to follow, and feedback to come.
+	settle = 300 * time.Millisecond
+
+	near      = 1.1  // times the capacity: within it steps are small
+	nearStep  = 0.06 // of the capacity a second
+	farStep   = 1.28 // times the target a second
+	headroom  = 2.0  // times what was sent: more is not proven
+	headStart = 100_000
+
+	heavyLoss = 0.12 // share, beyond which it is a reason of its own
+
+	// blameTime is how long a reduction has to cure a loss.
+	blameTime = time.Second
+
+	// forgiven is how long loss that no reduction cured is tolerated.
+	forgiven = 30 * time.Second
+)
+
+// control is the target and the rules that change it. Times are since any
+// fixed instant, on a clock that never jumps.
+type control struct {
+	target   float64 // bit/s
+	capacity float64 // bit/s that arrived when the way was full last, 0 when not known
+	last     time.Duration
+	hold     time.Duration // no increase until then
+
+	blamed    float64       // loss that the last reduction was for, 0 without one
+	before    float64       // the target before it
+	judge     time.Duration // when to see whether it helped
+	tolerated float64       // loss that no reduction cured
+	forget    time.Duration // when it is not tolerated any more
+}
+
+// evidence is what is known of the last moments.
+type evidence struct {
+	now       time.Duration
+	congested bool          // a queue grows or does not go away
+	draining  bool          // a queue shrinks
+	queue     time.Duration // how long a packet waits in it
+	rtt       time.Duration // 0 when not known
+	received  float64       // bit/s, 0 when not known
+	capacity  float64       // bit/s received while a queue was seen, 0 when not known
+	sent      float64       // bit/s, of the last second
+	loss      float64       // share of packets
+}
+
+func newControl() control { return control{target: Unlimited} }
+
+// limited tells whether the way was ever full.
+func (c *control) limited() bool { return c.target < Unlimited }
+
+// update takes evidence in. It reports whether the target was reduced.
+func (c *control) update(e evidence) (reduced bool) {
+	elapsed := min(max(e.now-c.last, 0), time.Second)
+	c.last = e.now
+	c.judgeLoss(e)
+	switch before := c.target; {
+	case e.received <= 0:
+	case e.congested:
+		return c.reduce(e, max(e.capacity, e.received), max(backOff-drain*e.queue.Seconds(), leastBackOff))
+	case e.now < c.hold:
+	case e.loss > c.tolerated+heavyLoss:
+		// A policer, or a queue too short to be seen.
+		reduced = c.reduce(e, e.received, backOff)
+		if reduced && c.blamed == 0 {
+			c.blamed, c.before, c.judge = e.loss, before, e.now+blameTime+e.rtt
+		}
+	case e.draining:
+	default:
+		c.raise(e, elapsed)
+	}
+	return reduced
+}
+
+// reduce sets the target to a share of what the way carries, if that is less.
+func (c *control) reduce(e evidence, carries, share float64) bool {
+	c.hold = e.now + e.rtt + settle
+	goal := max(carries*share, minTarget)
+	if goal >= c.target {
+		return false
+	}
+	c.target, c.capacity = goal, carries
+	return true
+}
+
+func (c *control) raise(e evidence, elapsed time.Duration) {
+	if !c.limited() {
+		return
+	}
+	if e.received > near*c.capacity {
+		c.capacity = 0 // the way has become wider
+	}
+	goal := c.target * math.Pow(farStep, elapsed.Seconds())
+	if c.capacity > 0 && c.target > c.capacity*backOff && c.target < near*c.capacity {
+		goal = c.target + nearStep*c.capacity*elapsed.Seconds()
+	}
+	goal = min(goal, headroom*e.sent+headStart, Unlimited)
+	c.target = max(c.target, goal)
+}
+
+// judgeLoss looks whether the reduction that was made for a loss has cured it.
+// If not, the loss is the way's own.
+func (c *control) judgeLoss(e evidence) {
+	if c.tolerated > 0 && e.now > c.forget {
+		c.tolerated = 0
+	}
+	if c.blamed == 0 || e.now < c.judge {
+		return
+	}
+	if e.loss > 0.6*c.blamed && !e.congested {
+		c.tolerated, c.forget = e.loss, e.now+forgiven
+		c.target, c.capacity = max(c.target, c.before), 0
+	}
+	c.blamed = 0
+}

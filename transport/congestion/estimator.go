@@ -1,0 +1,208 @@
+package congestion
+
+import (
+	"math"
+	"sync"
+	"time"
+)
+
+const (
+	// historyLength is how many packets are remembered until they are
+	// reported: more than two seconds of 20 Mbit/s. A power of two.
+	historyLength = 4096
+
+	// receivedWindow is what the rate that arrived is measured over: short,
+	// so that what came before the way became narrow is soon forgotten.
+	receivedWindow = 200 * time.Millisecond
+	sentWindow     = time.Second
+
+	// lossTime is how fast old losses are forgotten.
+	lossTime = 500 * time.Millisecond
+
+	// lossPackets is how many packets a share must be of to mean anything.
+	lossPackets = 20
+
+	// silence is how long feedback may be missing while packets are sent. A
+	// receiver sends it several times a second.
+	silence = time.Second
+)
+
+// Estimator estimates what the way to one receiver carries from transport-wide
+// feedback. It is safe for use by several goroutines.
+type Estimator struct {
+	mu      sync.Mutex
+	start   time.Time // what all other times are since
+	control control
+	delay   delay
+
+	history [historyLength]sentPacket
+	sent    meter
+	arrived meter // by the receiver's clock
+	full    busy  // by the receiver's clock
+
+	report    report
+	reference int64  // of the newest feedback, unwrapped
+	expected  uint16 // the number after the highest that was reported
+	heard     bool   // feedback has come
+	lastHeard time.Duration
+	unheard   time.Duration // when the first packet was sent since
+	waiting   bool          // there was one
+
+	lost, told float64 // packets of the last moments, the newest counting most
+	rtt        time.Duration
+}
+
+// sentPacket is what is remembered of a packet.
+type sentPacket struct {
+	sent   time.Duration
+	size   int32 // bytes, 0 when the slot is empty
+	number uint16
+	lost   bool // reported as not received
+}
+
+// NewEstimator makes an Estimator that knows nothing: its target is Unlimited.
+func NewEstimator() *Estimator {
+	return &Estimator{control: newControl(), delay: newDelay()}
+}
+
+// Sent tells that a packet of so many bytes was sent with a transport-wide
+// sequence number. Numbers are of one sequence.
+func (e *Estimator) Sent(number uint16, size int, at time.Time) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	now := e.since(at)
+	e.history[number%historyLength] = sentPacket{sent: now, size: int32(size), number: number}
+	e.sent.add(now, size)
+	switch {
+	case !e.waiting:
+		e.waiting, e.unheard = true, now
+	case e.heard && now-e.unheard > silence+e.rtt:
+		// Either nothing arrives there, or nothing comes back.
+		e.unheard = now
+		if rate := e.sent.rate(sentWindow); rate > 0 {
+			e.control.reduce(evidence{now: now}, min(e.control.target, rate), leastBackOff)
+		}
+	}
+}
+
+// Feedback reads an RTCP packet of type 205, format 15. The error says what is
+// wrong with it; then nothing of it counts.
+func (e *Estimator) Feedback(packet []byte, at time.Time) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if err := e.report.parse(packet); err != nil {
+		return err
+	}
+	now := e.since(at)
+	e.forgetLoss(now - e.lastHeard)
+	e.lastHeard, e.waiting = now, false
+	if received := e.read(now); !received && !e.heard {
+		return nil
+	}
+	e.heard = true
+	reduced := e.control.update(evidence{
+		now: now, congested: e.delay.congested, draining: e.delay.draining, queue: e.delay.queue, rtt: e.rtt,
+		received: e.arrived.rate(receivedWindow), capacity: e.full.rate(receivedWindow), sent: e.sent.rate(sentWindow),
+		loss: e.lossShare(),
+	})
+	if reduced { // what is lost from now on is another matter
+		e.lost, e.told = 0, 0
+	}
+	return nil
+}
+
+// read takes in what the parsed report tells. It reports whether it told of
+// any packet that is remembered.
+func (e *Estimator) read(now time.Duration) (received bool) {
+	arrival := time.Duration(e.unwrap(e.report.reference)) * referenceUnit
+	for i, symbol := range e.report.symbols {
+		if symbol != notReceived {
+			arrival += e.report.delta(symbol)
+		}
+		number := e.report.base + uint16(i)
+		p := &e.history[number%historyLength]
+		if p.size == 0 || p.number != number {
+			continue // reported before, or forgotten
+		}
+		gap := int16(number-e.expected) > 0
+		if int16(number-e.expected) >= 0 {
+			e.expected = number + 1
+		}
+		if gap && e.heard { // a report was lost, and what arrived with it is not known
+			e.arrived.reset()
+			e.full.skip()
+		}
+		if symbol == notReceived {
+			if !p.lost {
+				p.lost = true
+				e.lost++
+				e.told++
+			}
+			continue
+		}
+		received = true
+		if p.lost { // it was only late
+			e.lost = max(e.lost-1, 0)
+		} else {
+			e.told++
+		}
+		e.rtt = now - p.sent
+		waited := e.delay.packet(p.sent, arrival)
+		e.arrived.add(arrival, int(p.size))
+		e.full.add(arrival, int(p.size), waited)
+		p.size = 0
+	}
+	return received
+}
+
+// unwrap continues the reference time, which has 24 bits. After a gap that no
+// network makes, what is measured by the receiver's clock begins anew.
+func (e *Estimator) unwrap(reference uint32) int64 {
+	step := int64(int32((reference-uint32(e.reference))<<8) >> 8)
+	if far := int64(jump / referenceUnit); e.heard && (step > far || step < -far) {
+		e.arrived.reset()
+		e.full.reset()
+	}
+	next := e.reference + step
+	e.reference = max(e.reference, next)
+	if step < -int64(jump/referenceUnit) {
+		e.reference = next
+	}
+	return next
+}
+
+func (e *Estimator) forgetLoss(elapsed time.Duration) {
+	keep := math.Exp(-elapsed.Seconds() / lossTime.Seconds())
+	e.lost *= keep
+	e.told *= keep
+}
+
+func (e *Estimator) lossShare() float64 {
+	if e.told < lossPackets {
+		return 0
+	}
+	return e.lost / e.told
+}
+
+// since returns the time since the first call.
+func (e *Estimator) since(at time.Time) time.Duration {
+	if e.start.IsZero() {
+		e.start = at
+	}
+	return at.Sub(e.start)
+}
+
+// Target returns what the sender may send, in bit/s. It is Unlimited until the
+// way was seen to be full.
+func (e *Estimator) Target() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return int(e.control.target)
+}
+
+// Queue returns how long packets wait in the network now.
+func (e *Estimator) Queue() time.Duration {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.delay.queue
+}

@@ -1,0 +1,57 @@
+package congestion
+
+import (
+	"sync"
+	"time"
+
+	"github.com/lenscast/lenscast/transport/packet"
+)
+
+// Reports estimates what the way to one receiver carries from what the
+// receiver sums up: loss, round-trip time and the rate that arrived. It sees
+// less and later than an Estimator, as late as the receiver reports. It is
+// safe for use by several goroutines.
+type Reports struct {
+	mu      sync.Mutex
+	start   time.Time
+	control control
+	delay   delay
+	sent    meter
+	bytes   uint64 // sent at the last report
+}
+
+// NewReports makes a Reports that knows nothing: its target is Unlimited.
+func NewReports() *Reports { return &Reports{control: newControl(), delay: newDelay()} }
+
+// Feedback takes what a receiver told, and how many bytes had been sent to it
+// until then.
+func (r *Reports) Feedback(f packet.Feedback, sent uint64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.start.IsZero() {
+		r.start, r.bytes = f.At, sent
+	}
+	now := f.At.Sub(r.start)
+	r.sent.add(now, int(sent-r.bytes))
+	r.bytes = sent
+	if f.RTT > 0 {
+		r.delay.sample(now, f.RTT)
+	}
+	rate := r.sent.rate(sentWindow)
+	received := f.ReceiveRate
+	if received == 0 {
+		received = rate * (1 - f.Loss)
+	}
+	r.control.update(evidence{
+		now: now, congested: r.delay.congested, draining: r.delay.draining, queue: r.delay.queue, rtt: f.RTT,
+		received: received, sent: rate, loss: f.Loss,
+	})
+}
+
+// Target returns what the sender may send, in bit/s. It is Unlimited until the
+// way was seen to be full.
+func (r *Reports) Target() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return int(r.control.target)
+}

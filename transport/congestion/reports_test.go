@@ -1,0 +1,91 @@
+package congestion
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/lenscast/lenscast/transport/packet"
+)
+
+// reported simulates a way of which only reports come back, and returns the
+// target at each report.
+func reported(rate func(time.Duration) float64, buffer, interval time.Duration, loss float64, rtt bool, length time.Duration) []sample {
+	const asked = 7.5e6
+	r := NewReports()
+	epoch := time.Unix(1_700_000_000, 0)
+	var samples []sample
+	var backlog, got, lost, sent, total float64 // bytes
+	encoder := asked
+	for now := time.Duration(0); now < length; now += step {
+		capacity := rate(now)
+		bytes := encoder / 8 * step.Seconds()
+		sent += bytes
+		total += bytes
+		lost += bytes * loss
+		backlog += bytes * (1 - loss)
+		carried := min(backlog, capacity/8*step.Seconds())
+		got += carried
+		backlog -= carried
+		if over := backlog - capacity/8*buffer.Seconds(); over > 0 {
+			lost += over
+			backlog -= over
+		}
+		if now%interval != 0 || now == 0 {
+			continue
+		}
+		f := packet.Feedback{At: epoch.Add(now), Loss: lost / sent, ReceiveRate: got * 8 / interval.Seconds()}
+		if rtt {
+			f.RTT = 40*time.Millisecond + time.Duration(backlog*8/capacity*float64(time.Second))
+		}
+		sent, lost, got = 0, 0, 0
+		r.Feedback(f, uint64(total))
+		target := min(float64(r.Target()), asked)
+		samples = append(samples, sample{now, target, encoder, time.Duration(backlog * 8 / capacity * float64(time.Second))})
+		encoder = target
+	}
+	return samples
+}
+
+// The way carries 8, then 2, then 8 Mbit/s again.
+func TestReportsFollowSteps(t *testing.T) {
+	const down, up = 10 * time.Second, 30 * time.Second
+	for _, buffer := range []time.Duration{50 * time.Millisecond, 250 * time.Millisecond} {
+		for _, rtt := range []bool{true, false} {
+			t.Run(fmt.Sprint(buffer, " ", rtt), func(t *testing.T) {
+				samples := reported(steps(8e6, down, 2e6, up, 8e6), buffer, 200*time.Millisecond, 0, rtt, 60*time.Second)
+				if got := mean(after(samples, 0, down)); got < 0.9*7.5e6 {
+					t.Errorf("a way that is wide enough gives %.2f Mbit/s", got/1e6)
+				}
+				if at := lastWhere(after(samples, down, 2*time.Second), func(s sample) bool { return s.encoder > 2e6 }); at > down+time.Second {
+					t.Errorf("the encoder is above 2 Mbit/s until %v after the step", at-down)
+				}
+				if got := mean(after(samples, down+3*time.Second, up-down-3*time.Second)); got < 0.7*2e6 || got > 2.3e6 {
+					t.Errorf("2 Mbit/s give %.2f Mbit/s", got/1e6)
+				}
+				if got := mean(after(samples, up+15*time.Second, time.Hour)); got < 0.8*7.5e6 {
+					t.Errorf("15 s after the step back there are %.2f Mbit/s", got/1e6)
+				}
+			})
+		}
+	}
+}
+
+// Loss that no queue makes is no reason to slow down.
+func TestReportsTolerateRandomLoss(t *testing.T) {
+	for _, loss := range []float64{0.01, 0.05, 0.10, 0.20} {
+		samples := reported(constant(20e6), 250*time.Millisecond, 200*time.Millisecond, loss, true, 60*time.Second)
+		if got := mean(after(samples, 5*time.Second, time.Hour)); got < 0.85*7.5e6 {
+			t.Errorf("with a loss of %v the target is %.2f Mbit/s on the mean", loss, got/1e6)
+		}
+	}
+}
+
+// A receiver that reports every 5 s, as the RFC's rule gives for few
+// receivers, is followed as well, only later.
+func TestReportsThatAreSeldom(t *testing.T) {
+	samples := reported(steps(8e6, 20*time.Second, 2e6), 250*time.Millisecond, 5*time.Second, 0, true, 60*time.Second)
+	if got := mean(after(samples, 31*time.Second, time.Hour)); got < 0.5*2e6 || got > 2.4e6 {
+		t.Errorf("2 Mbit/s give %.2f Mbit/s", got/1e6)
+	}
+}
