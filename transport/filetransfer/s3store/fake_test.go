@@ -119,7 +119,7 @@ func (p *process) RoundTrip(r *http.Request) (*http.Response, error) {
 	if p.fault != nil {
 		fault, carryOut = p.fault(call)
 	}
-	if fault == errFull {
+	if errors.Is(fault, errFull) {
 		return &http.Response{
 			StatusCode: http.StatusInsufficientStorage, Header: http.Header{}, Request: r,
 			Body: io.NopCloser(strings.NewReader("<Error><Code>XMinioStorageFull</Code></Error>")),

@@ -21,7 +21,7 @@ func LoadKeys(path string) (Keys, error) {
 	if path != "" {
 		provider = credentials.NewFileAWSCredentials(path, "")
 	}
-	v, err := provider.Get()
+	v, err := provider.GetWithContext(&credentials.CredContext{})
 	if err != nil {
 		return Keys{}, fmt.Errorf("read the object store's keys: %w", err)
 	}

@@ -97,11 +97,11 @@ func (b *bucket) readRecord(ctx context.Context, name string) (*record, string, 
 	if err != nil {
 		return nil, "", err
 	}
-	r := new(record)
-	if json.Unmarshal(raw, r) != nil {
-		return new(record), etag, nil
+	var r record
+	if json.Unmarshal(raw, &r) == nil {
+		return &r, etag, nil
 	}
-	return r, etag, nil
+	return new(record), etag, nil
 }
 
 // errLost tells that somebody else has replaced the record.
