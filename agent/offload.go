@@ -9,6 +9,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/lenscast/lenscast/agent/config"
@@ -134,38 +135,50 @@ func offloadParams(cfg *config.Config) (offload.Params, error) {
 		}
 		agent = host
 	}
+	var errs []error
 	for _, server := range o.Servers() {
-		params := filetransfer.SenderParams{
-			Address: server.Server.String(), Agent: agent,
-			Token: server.Token.Reveal(), PlainToken: server.TLS == config.TransferTLSOff,
-		}
-		asked := server.Pin != "" || server.CA != ""
-		if server.TLS == config.TransferTLSOn && (asked || !server.Server.Loopback()) {
-			var err error
-			if params.TLS, err = transferTLS(server.Pin, server.CA, server.Cert, server.Key); err != nil {
-				return p, fmt.Errorf("offload to %s: %w", params.Address, err)
-			}
+		params, err := senderParams(server, agent)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("offload to %s: %w", server.Server, err))
+			continue
 		}
 		p.Servers = append(p.Servers, params)
 	}
-	return p, nil
+	return p, errors.Join(errs...)
+}
+
+// senderParams makes what a sender to one server needs, and tries whether one
+// can be made of it.
+func senderParams(server config.OffloadServer, agent string) (filetransfer.SenderParams, error) {
+	p := filetransfer.SenderParams{
+		Address: server.Server.String(), Agent: agent,
+		Token: server.Token.Reveal(), PlainToken: server.TLS == config.TransferTLSOff,
+	}
+	asked := server.Pin != "" || server.CA != ""
+	if server.TLS == config.TransferTLSOn && (asked || !server.Server.Loopback()) {
+		var err error
+		if p.TLS, err = transferTLS(server.Pin, server.CA, server.Cert, server.Key); err != nil {
+			return p, err
+		}
+	}
+	sender, err := filetransfer.NewSender(p)
+	if err != nil {
+		return p, err
+	}
+	return p, sender.Close() // never connected
 }
 
 // checkOffload returns what is wrong with [offload] that only a sender knows.
 func checkOffload(cfg *config.Config, file string) config.Problems {
-	params, err := offloadParams(cfg)
-	for _, server := range params.Servers {
-		sender, serr := filetransfer.NewSender(server)
-		if serr != nil {
-			err = errors.Join(err, serr)
-			continue
-		}
-		err = errors.Join(err, sender.Close())
-	}
+	_, err := offloadParams(cfg)
 	if err == nil {
 		return nil
 	}
-	return config.Problems{{File: file, Key: "offload", Text: err.Error()}}
+	var problems config.Problems
+	for line := range strings.Lines(err.Error()) {
+		problems = append(problems, config.Problem{File: file, Key: "offload", Text: strings.TrimSpace(line)})
+	}
+	return problems
 }
 
 // unsent is the archive as the queue sees it.
@@ -236,7 +249,7 @@ func (u unsent) SetDropped(id string, dropped bool) error {
 
 // gone says in the queue's words that a recording is not there any more.
 func gone(err error) error {
-	if errors.Is(err, archive.ErrNotFound) || errors.Is(err, os.ErrNotExist) {
+	if errors.Is(err, archive.ErrNotFound) {
 		return fmt.Errorf("%w: %w", offload.ErrUnknown, err)
 	}
 	return err

@@ -31,6 +31,9 @@ func (s *supervisor) report() *status.Report {
 		Pushes:   []status.Push{},
 		Problems: append([]string{}, s.problems...),
 	}
+	if s.diskMissing != "" {
+		r.Problems = append(r.Problems, s.diskMissing)
+	}
 	viewers := make(map[string]int)
 	if s.rtc != nil {
 		for _, v := range s.rtc.server.Sessions() {
@@ -59,8 +62,11 @@ func (s *supervisor) report() *status.Report {
 				r.Problems = append(r.Problems, fmt.Sprintf("camera %q is not recorded: %s", c.Name, st.Reason))
 			}
 		}
-		for _, p := range running.pushes {
+		for i, p := range running.pushes {
 			ps := pushStatus(p.push.Status(), cs.Bitrate)
+			if p.sdp != nil {
+				ps.SDP = sdpPath(c.Name, i+1)
+			}
 			if p.ice != nil {
 				ps.ICE = iceStatus(p.ice())
 			}
@@ -82,6 +88,9 @@ func (s *supervisor) report() *status.Report {
 
 func cameraStatus(c *runningCamera, viewers int) status.Camera {
 	st, flow := c.camera.Status(), c.stream.Stats()
+	if st.Audio != "" {
+		st.Detail += "; " + st.Audio
+	}
 	return status.Camera{
 		Name:        c.cfg.Name,
 		Source:      string(c.cfg.Source),
@@ -146,11 +155,15 @@ func viewerStatus(v webrtc.SessionStatus, has float64, now time.Time) status.Vie
 // reduction says that a camera makes less than was asked for, and why; empty
 // when it does not.
 func reduction(flow stream.Stats) string {
-	if flow.LimitedBy == "" || flow.Told >= flow.Asked {
+	if flow.LimitedBy == "" || float64(flow.Told) > worthSaying*float64(flow.Asked) {
 		return ""
 	}
 	return fmt.Sprintf("reduced to %s by %s", megabits(float64(flow.Told)), flow.LimitedBy)
 }
+
+// worthSaying is the share of the bitrate that was asked for below which it
+// counts as reduced.
+const worthSaying = 0.9
 
 // leftOut says that somebody gets part of the pictures, and why; empty when all
 // are sent. has is what the camera has, in bit/s.

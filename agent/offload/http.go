@@ -1,9 +1,10 @@
 package offload
 
 import (
-	"encoding/json"
 	"errors"
 	"net/http"
+
+	"github.com/lenscast/lenscast/agent/web/answer"
 )
 
 // NewHandler returns the handler of these addresses. Who may ask is the business
@@ -16,7 +17,7 @@ import (
 func NewHandler(q *Queue) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /api/offload", func(w http.ResponseWriter, _ *http.Request) {
-		answer(w, http.StatusOK, "application/json", Listing{q.Items()})
+		answer.JSON(w, http.StatusOK, Listing{q.Items()})
 	})
 	act := func(pattern string, do func(string) error) {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
@@ -38,25 +39,11 @@ type Listing struct {
 	Queue []Item `json:"queue"`
 }
 
-// problem answers with problem details (RFC 9457).
+// problem answers what went wrong.
 func problem(w http.ResponseWriter, err error) {
 	status := http.StatusInternalServerError
 	if errors.Is(err, ErrUnknown) {
 		status = http.StatusNotFound
 	}
-	answer(w, status, "application/problem+json", map[string]any{
-		"title": http.StatusText(status), "status": status, "detail": err.Error(),
-	})
-}
-
-func answer(w http.ResponseWriter, status int, kind string, v any) {
-	body, err := json.Marshal(v)
-	if err != nil {
-		http.Error(w, err.Error(), http.StatusInternalServerError)
-		return
-	}
-	w.Header().Set("Content-Type", kind)
-	w.Header().Set("Cache-Control", "no-store")
-	w.WriteHeader(status)
-	w.Write(append(body, '\n')) //nolint:errcheck // nobody is left to tell
+	answer.Problem(w, status, err.Error())
 }

@@ -123,9 +123,12 @@ type Queue struct {
 	wake  chan struct{} // holds a token when Run has something to look at
 	rules *schedule
 
+	refreshing sync.Mutex // held by refresh
+
 	mu      sync.Mutex
 	entries []*entry // as the archive has them: oldest first
 	servers []*server
+	tried   *server  // last
 	link    *link    // the open connection, nil without one
 	current *current // what is being sent, nil when nothing is
 	held    string   // why nothing may be sent now, empty when it may
@@ -165,11 +168,9 @@ func New(p Params) (*Queue, error) {
 	q := &Queue{p: p, wake: make(chan struct{}, 1), rules: newSchedule(&p)}
 	for i, params := range p.Servers {
 		params.Timeout, params.DSCP, params.Dial = silence, dscpCS1, dialer(p.Interface)
-		if _, err := filetransfer.NewSender(params); err != nil { // finds what is wrong with the parameters
-			return nil, fmt.Errorf("offload to %s: %w", params.Address, err)
-		}
 		q.servers = append(q.servers, newServer(params, i+1 < len(p.Servers)))
 	}
+	q.tried = q.servers[0]
 	return q, nil
 }
 
@@ -253,6 +254,8 @@ const forever = 24 * time.Hour
 
 // refresh brings the queue in line with the archive.
 func (q *Queue) refresh() {
+	q.refreshing.Lock() // so that none comes after a newer one
+	defer q.refreshing.Unlock()
 	list := q.p.Archive.Unsent()
 	q.mu.Lock()
 	defer q.mu.Unlock()

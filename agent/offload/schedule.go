@@ -14,6 +14,9 @@ const (
 	// lookEvery is how often the rules and the network are looked at.
 	lookEvery = time.Second
 
+	// smoothing is the weight of the last second in the rate that is shown.
+	smoothing = 0.25
+
 	// settle is how long the live picture must have been quiet: who looks in
 	// again after a moment should not meet a transfer.
 	settle = 10 * time.Second
@@ -145,10 +148,9 @@ func (q *Queue) look(now time.Time) {
 	}
 	q.network = network
 	if c := q.current; c != nil {
-		// Half of what is shown is the last second.
 		rate := float64(c.progress.Sent-c.measured) * 8 / lookEvery.Seconds()
 		if c.rate > 0 {
-			rate = (rate + c.rate) / 2
+			rate = c.rate + (rate-c.rate)*smoothing
 		}
 		c.rate, c.measured = rate, c.progress.Sent
 	}

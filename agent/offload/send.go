@@ -34,7 +34,12 @@ func (q *Queue) attempt(ctx context.Context, e *entry, s *server) {
 	}
 	content, err := q.p.Archive.Open(e.ID)
 	if errors.Is(err, ErrUnknown) {
-		return // deleted or dropped meanwhile: the archive knows by now
+		// Deleted or dropped meanwhile. The archive should know by now; if not,
+		// this must not be a busy loop.
+		q.mu.Lock()
+		e.next = time.Now().Add(entryRetry.Cap)
+		q.mu.Unlock()
+		return
 	} else if err != nil {
 		q.fail(e, fmt.Errorf("open recording: %w", err))
 		return
@@ -81,7 +86,7 @@ func (q *Queue) send(ctx context.Context, e *entry, s *server, media io.ReaderAt
 		q.mu.Unlock()
 		return filetransfer.Receipt{}, &heldError{q.held}
 	}
-	e.tries, e.next = e.tries+1, time.Time{}
+	e.tries, e.next, q.tried = e.tries+1, time.Time{}, s
 	q.current = &current{entry: e, server: s, cut: cut, moved: time.Now()}
 	q.mu.Unlock()
 
@@ -284,12 +289,4 @@ func advice(code filetransfer.Code) string {
 	default:
 		return ""
 	}
-}
-
-// plural is a number of recordings in words.
-func plural(n int) string {
-	if n == 1 {
-		return "1 recording"
-	}
-	return fmt.Sprintf("%d recordings", n)
 }

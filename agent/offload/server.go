@@ -24,6 +24,10 @@ const (
 	// before it RFC 3662 call it lower effort).
 	dscpCS1 = 8
 
+	// outage is how long a server may be away until somebody should look after
+	// it.
+	outage = 10 * time.Minute
+
 	// refusedPause is how often a server that refuses is asked whether it still
 	// does.
 	refusedPause = 10 * time.Minute
@@ -47,6 +51,7 @@ type server struct {
 	backoff *retry.Backoff
 	until   time.Time // it is left alone until then
 	reason  string    // why, in words; empty while it works
+	since   time.Time // it has not worked since then; with reason
 	refused bool      // and only a person can cure it
 }
 
@@ -72,6 +77,9 @@ func (s *server) again() {
 
 // pause leaves it alone for a while, at least as long as it asked for.
 func (s *server) pause(now time.Time, reason string, atLeast time.Duration) {
+	if s.reason == "" {
+		s.since = now
+	}
 	s.reason = reason
 	s.until = now.Add(max(s.backoff.Next(), atLeast))
 }

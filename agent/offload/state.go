@@ -1,6 +1,7 @@
 package offload
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/lenscast/lenscast/agent/offload/yield"
@@ -126,6 +127,8 @@ func (q *Queue) Items() []Item {
 			item.State, item.Reason, item.NextTry = Held, q.held, time.Time{}
 		case e.state == Retrying && item.NextTry.Before(q.soonest()):
 			item.NextTry = q.soonest()
+		case e.state == Waiting:
+			item.Reason = q.noServer()
 		}
 		items = append(items, item)
 	}
@@ -149,7 +152,7 @@ func (q *Queue) Status() Status {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	st := Status{
-		State: Idle, Server: q.servers[0].params.Address, Waiting: len(q.entries),
+		State: Idle, Server: q.tried.params.Address, Waiting: len(q.entries),
 		Recordings: q.totals.recordings, BytesSent: q.totals.bytes, LastSuccess: q.totals.last,
 	}
 	for _, e := range q.entries {
@@ -160,11 +163,15 @@ func (q *Queue) Status() Status {
 		}
 	}
 	if st.Failed > 1 {
-		st.Problem = plural(st.Failed) + " can't be offloaded, see: lenscast queue"
+		st.Problem = fmt.Sprintf("%d recordings can't be offloaded, see: lenscast queue", st.Failed)
+	}
+	for _, s := range q.servers {
+		if s.refused || s.reason != "" && time.Since(s.since) > outage {
+			st.Problem = "offload: " + s.reason
+		}
 	}
 	q.state(&st)
 	if c := q.current; c != nil {
-		st.Server = c.server.params.Address
 		st.Recording, st.Size, st.Sent, st.Rate = c.entry.ID, c.entry.Size, c.progress.Sent, c.rate
 		st.Bytes -= c.progress.Sent
 		if c.rate > 0 {
@@ -193,15 +200,19 @@ func (q *Queue) state(st *Status) {
 		st.State, st.Reason = Held, q.held
 	default:
 		st.State = Waiting
-		for _, s := range q.servers {
-			if s.reason == "" {
-				return
-			}
-		}
-		// None of them works: the first one should.
-		st.State, st.Reason = Retrying, q.servers[0].reason
-		if q.servers[0].refused {
-			st.Problem = "recordings can't be offloaded: " + st.Reason
+		if st.Reason = q.noServer(); st.Reason != "" {
+			st.State = Retrying
 		}
 	}
+}
+
+// noServer tells why there is no server that works: what is wrong with the
+// first. It is empty when there is one. The caller holds the mutex.
+func (q *Queue) noServer() string {
+	for _, s := range q.servers {
+		if s.reason == "" {
+			return ""
+		}
+	}
+	return q.servers[0].reason
 }

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"golang.org/x/time/rate"
+
+	"github.com/lenscast/lenscast/agent/web/answer"
 )
 
 const (
@@ -126,12 +128,12 @@ func (a *auth) require(next http.Handler) http.Handler {
 		switch a.admit(r) {
 		case throttled:
 			retryAfter(w, guessInterval)
-			problem(w, http.StatusTooManyRequests, "too many wrong passwords or tokens from this address")
+			answer.Problem(w, http.StatusTooManyRequests, "too many wrong passwords or tokens from this address")
 			return
 		case refused:
 			// Not Basic: browsers would open their own window over the page.
 			w.Header().Set("WWW-Authenticate", `Bearer realm="lenscast"`)
-			problem(w, http.StatusUnauthorized, "sign in, or send the viewer's token")
+			answer.Problem(w, http.StatusUnauthorized, "sign in, or send the viewer's token")
 			return
 		}
 		if _, ok := bearer(r); ok && a.needed() {

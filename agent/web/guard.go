@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
+
+	"github.com/lenscast/lenscast/agent/web/answer"
 )
 
 // contentSecurityPolicy lets the page use its own files and nothing else.
@@ -32,7 +34,7 @@ func secureHeaders(next http.Handler) http.Handler {
 func loopbackHost(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !isLoopbackHost(r.Host) {
-			problem(w, http.StatusMisdirectedRequest,
+			answer.Problem(w, http.StatusMisdirectedRequest,
 				"this viewer answers to localhost only; set a viewer password to use it under another name")
 			return
 		}
@@ -60,7 +62,7 @@ func sameOrigin(next http.Handler) http.Handler {
 	protection := http.NewCrossOriginProtection()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if err := protection.Check(r); err != nil {
-			problem(w, http.StatusForbidden, "this request comes from a page of another site")
+			answer.Problem(w, http.StatusForbidden, "this request comes from a page of another site")
 			return
 		}
 		next.ServeHTTP(w, r)

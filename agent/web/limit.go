@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"golang.org/x/time/rate"
+
+	"github.com/lenscast/lenscast/agent/web/answer"
 )
 
 // How often requests that change something may come. A page with 16 cameras
@@ -118,7 +120,7 @@ func limitUnsafe(next http.Handler) http.Handler {
 		}
 		if wait > 0 {
 			retryAfter(w, wait)
-			problem(w, http.StatusTooManyRequests, "too many requests; wait a moment")
+			answer.Problem(w, http.StatusTooManyRequests, "too many requests; wait a moment")
 			return
 		}
 		next.ServeHTTP(w, r)

@@ -1,12 +1,13 @@
 package web
 
 import (
-	"encoding/json"
 	"fmt"
 	"math"
 	"net/http"
 	"strconv"
 	"time"
+
+	"github.com/lenscast/lenscast/agent/web/answer"
 )
 
 // handler mounts everything. From the outside in: what every answer carries,
@@ -30,6 +31,7 @@ func (s *Server) handler(pages *pages, auth *auth) http.Handler {
 	mux.Handle("/recordings/", private(s.p.Recordings))
 	mux.Handle("/api/recordings", private(s.p.Recordings))
 	mux.Handle("/api/recorder/", private(s.p.Recordings))
+	mux.Handle("GET /push/", private(s.p.Pushes))
 	mux.Handle("/api/offload", private(s.p.Offload))
 	mux.Handle("/api/offload/", private(s.p.Offload))
 
@@ -43,14 +45,7 @@ func (s *Server) handler(pages *pages, auth *auth) http.Handler {
 }
 
 func (s *Server) status(w http.ResponseWriter, r *http.Request) {
-	body, err := json.Marshal(s.p.Status())
-	if err != nil {
-		problem(w, http.StatusInternalServerError, "the status could not be written: "+err.Error())
-		return
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Cache-Control", "no-store")
-	w.Write(append(body, '\n')) //nolint:errcheck // nobody is left to tell
+	answer.JSON(w, http.StatusOK, s.p.Status())
 }
 
 func (s *Server) metrics(w http.ResponseWriter, r *http.Request) {
@@ -75,17 +70,6 @@ func (s *Server) health(auth *auth) http.Handler {
 		w.WriteHeader(http.StatusServiceUnavailable)
 		fmt.Fprintln(w, err)
 	})
-}
-
-// problem answers with problem details (RFC 9457).
-func problem(w http.ResponseWriter, status int, detail string) {
-	body, _ := json.Marshal(map[string]any{ // strings and a number: it can't fail
-		"title": http.StatusText(status), "status": status, "detail": detail,
-	})
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.Header().Set("Cache-Control", "no-store")
-	w.WriteHeader(status)
-	w.Write(append(body, '\n')) //nolint:errcheck // nobody is left to tell
 }
 
 // retryAfter sets when to come again, in whole seconds, at least 1.

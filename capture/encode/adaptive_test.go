@@ -37,7 +37,7 @@ func testAdaptive(t *testing.T, layout encode.Layout) {
 	}{
 		{params.Bitrate, 3, width, fps},
 		{250_000, 4, width, fps / 2},
-		{150_000, 6, width / 2, fps},
+		{110_000, 6, width / 2, fps},
 		{params.Bitrate, 14, width, fps},
 	}
 	var stream []byte
@@ -88,7 +88,8 @@ func testAdaptive(t *testing.T, layout encode.Layout) {
 		if pictures/2 > stage.fps+1 || pictures/2 < stage.fps/3 {
 			t.Errorf("%d bit/s: %d pictures a second, want %d", stage.bitrate, pictures/2, stage.fps)
 		}
-		if rate := bytes * 8 / 2; rate > stage.bitrate*4/3 {
+		// The size has just changed: an IDR is part of it.
+		if rate := bytes * 8 / 2; rate > stage.bitrate*7/4 {
 			t.Errorf("%d bit/s are %d", stage.bitrate, rate)
 		}
 	}

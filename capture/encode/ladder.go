@@ -5,7 +5,7 @@ import "time"
 const (
 	// watchable is the least bitrate of a picture worth its size, in bit a
 	// pixel: below it openh264 begins to blur and to leave pictures out.
-	watchable = 0.05
+	watchable = 0.04
 
 	// leastRate is below what pictures per second are not cut.
 	leastRate = 10
@@ -13,9 +13,9 @@ const (
 	// smallest is the shorter side, in pixels, below which nothing is shrunk.
 	smallest = 160
 
-	// climb is how much more than a step needs must be there to go up to it:
-	// half way between two steps of frame rate.
-	climb = 1.4
+	// What a step needs must be there so many times to go up to it.
+	climbRate = 1.15
+	climbSize = 1.4
 
 	// A step of frame rate is taken at once down and soon up. A step of size
 	// begins another file of a recording, and every viewer sees it: only
@@ -84,8 +84,11 @@ func (l *ladder) step(bitrate int, at time.Duration) rung {
 func (l *ladder) wished(bitrate int) int {
 	for i, r := range l.rungs {
 		need := r.need
-		if i < l.now {
-			need = int(climb * float64(need))
+		switch {
+		case i < l.now && r.shrink == l.rungs[l.now].shrink:
+			need = int(climbRate * float64(need))
+		case i < l.now:
+			need = int(climbSize * float64(need))
 		}
 		if bitrate >= need {
 			return i

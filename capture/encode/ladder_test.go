@@ -36,7 +36,7 @@ func TestLadderGivesUpRateBeforeSize(t *testing.T) {
 		{100_000, 4, 30},
 		{50_000, 4, 15},
 		{10_000, 4, 15},
-		{100_000, 4, 15}, // not enough more
+		{75_000, 4, 15}, // not enough more
 		{300_000, 2, 15},
 		{8_000_000, 1, 30},
 	} {

@@ -23,6 +23,7 @@
 package congestion
 
 import (
+	"cmp"
 	"math"
 	"time"
 )
@@ -55,6 +56,10 @@ const (
 
 	heavyLoss = 0.12 // share, beyond which it is a reason of its own
 
+	// arrives is the share of what was sent that must arrive for a loss to be
+	// tolerated.
+	arrives = 0.5
+
 	// blameTime is how long a reduction has to cure a loss.
 	blameTime = time.Second
 
@@ -85,6 +90,7 @@ type evidence struct {
 	queue     time.Duration // how long a packet waits in it
 	rtt       time.Duration // 0 when not known
 	received  float64       // bit/s, 0 when not known
+	steadily  float64       // bit/s received, of the last second
 	capacity  float64       // bit/s received while a queue was seen, 0 when not known
 	sent      float64       // bit/s, of the last second
 	loss      float64       // share of packets
@@ -133,7 +139,7 @@ func (c *control) raise(e evidence, elapsed time.Duration) {
 	if !c.limited() {
 		return
 	}
-	if e.received > near*c.capacity {
+	if e.now > c.hold+time.Second && cmp.Or(e.steadily, e.received) > near*c.capacity {
 		c.capacity = 0 // the way has become wider
 	}
 	goal := c.target * math.Pow(farStep, elapsed.Seconds())
@@ -153,7 +159,7 @@ func (c *control) judgeLoss(e evidence) {
 	if c.blamed == 0 || e.now < c.judge {
 		return
 	}
-	if e.loss > 0.6*c.blamed && !e.congested {
+	if e.loss > 0.6*c.blamed && !e.congested && e.received > arrives*e.sent {
 		c.tolerated, c.forget = e.loss, e.now+forgiven
 		c.target, c.capacity = max(c.target, c.before), 0
 	}

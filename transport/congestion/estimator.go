@@ -103,7 +103,7 @@ func (e *Estimator) Feedback(packet []byte, at time.Time) error {
 	reduced := e.control.update(evidence{
 		now: now, congested: e.delay.congested, draining: e.delay.draining, queue: e.delay.queue, rtt: e.rtt,
 		received: e.arrived.rate(receivedWindow), capacity: e.full.rate(receivedWindow), sent: e.sent.rate(sentWindow),
-		loss: e.lossShare(),
+		steadily: e.arrived.rate(sentWindow), loss: e.lossShare(),
 	})
 	if reduced { // what is lost from now on is another matter
 		e.lost, e.told = 0, 0

@@ -18,6 +18,10 @@ type Reports struct {
 	delay   delay
 	sent    meter
 	bytes   uint64 // sent at the last report
+
+	last     time.Duration // when that was
+	steadily float64       // bit/s received, the mean of about a second
+	loss     float64       // share, the mean of about lossTime
 }
 
 // NewReports makes a Reports that knows nothing: its target is Unlimited.
@@ -42,10 +46,19 @@ func (r *Reports) Feedback(f packet.Feedback, sent uint64) {
 	if received == 0 {
 		received = rate * (1 - f.Loss)
 	}
-	r.control.update(evidence{
+	elapsed := (now - r.last).Seconds()
+	r.last = now
+	r.steadily += (received - r.steadily) * min(elapsed, 1)
+	r.loss += (f.Loss - r.loss) * min(elapsed/lossTime.Seconds(), 1)
+	reduced := r.control.update(evidence{
 		now: now, congested: r.delay.congested, draining: r.delay.draining, queue: r.delay.queue, rtt: f.RTT,
-		received: received, sent: rate, loss: f.Loss,
+		received: received, steadily: r.steadily, sent: rate,
+		// New loss counts at once, old loss for a while.
+		loss: max(f.Loss, r.loss),
 	})
+	if reduced {
+		r.steadily, r.loss = received, 0 // what is lost from now on is another matter
+	}
 }
 
 // Target returns what the sender may send, in bit/s. It is Unlimited until the

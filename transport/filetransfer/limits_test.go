@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -46,6 +47,30 @@ func TestSlow(t *testing.T) {
 	idle.send('E', object{"sha256": "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"})
 	idle.expect('F', nil)
 	idle.expect('X', object{"code": "slow"})
+}
+
+// TestSilentReceiver takes the offer back into silence: a sender whose writes
+// wait for it gives up when the receiver owes a word, and says so.
+func TestSilentReceiver(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	go func() {
+		conn, err := ln.Accept()
+		if err != nil {
+			return
+		}
+		t.Cleanup(func() { conn.Close() })
+		_, _ = conn.Read(make([]byte, 4096)) // preamble and HELLO, or a part of it
+		_, _ = conn.Write(peerFrame('O', []byte(`{"state":"new"}`)))
+	}()
+	s := newSender(t, ln.Addr().String(), func(p *filetransfer.SenderParams) { p.Timeout = 500 * time.Millisecond })
+	_, err = s.Send(t.Context(), upload("clip.mp4", noise(1, 64<<20)), nil)
+	if !errors.Is(err, os.ErrDeadlineExceeded) || !strings.Contains(err.Error(), "wait for the confirmation") {
+		t.Errorf("%v, want that the receiver says nothing", err)
+	}
 }
 
 // TestCrowd opens more connections than there are places: the receiver's memory

@@ -8,11 +8,30 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
-// defaultTimeout is how long the other side may be silent: several heartbeats.
-const defaultTimeout = 30 * time.Second
+const (
+	// defaultTimeout is how long the other side may be silent: several
+	// heartbeats.
+	defaultTimeout = 30 * time.Second
+	// Limits of SenderParams.BufferBytes: by default a frame of 64 KiB is
+	// read and sent while another is hashed.
+	defaultBuffer = 2 * (64<<10 + bufferUnit)
+	minBuffer     = 8 * bufferUnit
+)
+
+// pieceTime is how long a piece of content takes at the rate of SetPacing: what
+// is handed to the kernel at once may leave at once.
+const pieceTime = 3 * time.Millisecond
+
+// usualSegment is the content of a TCP segment over Ethernet, with timestamps.
+const usualSegment = 1448
+
+// tlsRecord is what TLS 1.3 adds to a frame (RFC 8446 section 5.2): header,
+// type and tag.
+const tlsRecord = 5 + 1 + 16
 
 // keepAlive notices a dead peer on a connection that waits between two files.
 var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 4}
@@ -37,8 +56,12 @@ type SenderParams struct {
 	// the exchange. When it waits for longer than the receiver's progress
 	// window, the receiver ends the connection. Nil: no pacing.
 	Pace func(ctx context.Context, n int) error
-	// PacedBytes is the largest n that Pace is given, default 16 KiB.
+	// PacedBytes is the largest n that Pace is given, default 16 KiB. At low
+	// rates of SetPacing it is less, down to two segments.
 	PacedBytes int
+	// BufferBytes is the memory for content that is sent and hashed, at least
+	// 32 KiB, default 136 KiB. One sender alone is faster with 512 KiB.
+	BufferBytes int
 	// DSCP is the differentiated services code point of the packets (RFC
 	// 2474), such as 8 for CS1, "lower effort than all else"; 0 to 63.
 	DSCP int
@@ -67,9 +90,13 @@ type link struct {
 	conn   net.Conn
 	in     *frameReader
 	out    *frameWriter
-	buf    []byte // a DATA frame, kept from file to file
+	steps  *pipeline
 	opened time.Time
 	used   bool // a file has been exchanged over it
+
+	pacing   uint64       // bytes per second as set, 0: no limit
+	segments int          // bytes of a frame that fills two segments
+	piece    atomic.Int64 // most content in a frame when paced
 }
 
 // NewSender returns a sender that is not connected yet.
@@ -86,6 +113,7 @@ func NewSender(p SenderParams) (*Sender, error) {
 	}
 	p.Timeout = cmp.Or(p.Timeout, defaultTimeout)
 	p.PacedBytes = min(cmp.Or(p.PacedBytes, 16<<10), maxData)
+	p.BufferBytes = max(cmp.Or(p.BufferBytes, defaultBuffer), minBuffer)
 	if p.Dial == nil {
 		p.Dial = (&net.Dialer{KeepAliveConfig: keepAlive}).DialContext
 	}
@@ -167,7 +195,7 @@ func (s *Sender) drop(l *link) {
 // connect returns the open connection or a new one.
 func (s *Sender) connect(ctx context.Context) (*link, error) {
 	s.mu.Lock()
-	l, closed, pacing := s.link, s.closed, s.pacing
+	l, closed := s.link, s.closed
 	s.mu.Unlock()
 	if closed {
 		return nil, net.ErrClosed
@@ -182,22 +210,26 @@ func (s *Sender) connect(ctx context.Context) (*link, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect: %w", err)
 	}
-	l, err = s.open(ctx, raw, pacing)
+	l, err = s.open(ctx, raw)
 	if err != nil {
 		_ = raw.Close() // nothing was sent over it
 		return nil, err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed {
+	err = net.ErrClosed
+	if !s.closed {
+		err = s.pace(l)
+	}
+	if err != nil {
 		_ = raw.Close() // likewise
-		return nil, net.ErrClosed
+		return nil, err
 	}
 	s.link = l
 	return l, nil
 }
 
-func (s *Sender) open(ctx context.Context, raw net.Conn, pacing uint64) (*link, error) {
+func (s *Sender) open(ctx context.Context, raw net.Conn) (*link, error) {
 	if s.p.TLS == nil && s.p.Token != "" && !s.p.PlainToken {
 		if addr := remoteAddr(raw); addr.IsValid() && !addr.IsLoopback() {
 			return nil, ErrInsecure
@@ -206,12 +238,8 @@ func (s *Sender) open(ctx context.Context, raw net.Conn, pacing uint64) (*link, 
 	if err := setDSCP(raw, s.p.DSCP); err != nil {
 		return nil, err
 	}
-	if pacing > 0 {
-		if err := setPacing(raw, pacing); err != nil {
-			return nil, err
-		}
-	}
 	conn := raw
+	overhead := 0
 	if s.p.TLS != nil {
 		config := s.p.TLS.Clone()
 		if config.ServerName == "" {
@@ -221,21 +249,47 @@ func (s *Sender) open(ctx context.Context, raw net.Conn, pacing uint64) (*link, 
 		if err := secure.HandshakeContext(ctx); err != nil {
 			return nil, fmt.Errorf("TLS: %w", err)
 		}
-		conn = secure
+		conn, overhead = secure, tlsRecord
 	}
-	out := &frameWriter{conn: conn, timeout: 2 * s.p.Timeout}
+	out := newFrameWriter(conn, 2*s.p.Timeout)
 	if err := conn.SetWriteDeadline(time.Now().Add(s.p.Timeout)); err != nil {
 		return nil, err
 	}
 	if _, err := conn.Write([]byte(preamble)); err != nil {
 		return nil, fmt.Errorf("send preamble: %w", err)
 	}
-	return &link{raw: raw, conn: conn, in: newFrameReader(conn), out: out, opened: time.Now()}, nil
+	l := &link{
+		raw: raw, conn: conn, in: newFrameReader(conn), out: out,
+		steps: newPipeline(s.p.BufferBytes, nil), opened: time.Now(),
+	}
+	l.segments = 2*usualSegment - overhead
+	if info, err := tcpInfo(raw); err == nil && info.SegmentBytes > 0 {
+		l.segments = 2*info.SegmentBytes - overhead
+	}
+	l.piece.Store(maxData)
+	return l, nil
+}
+
+// pace applies what SetPacing was told to a link. The caller holds mu.
+func (s *Sender) pace(l *link) error {
+	if s.pacing == l.pacing {
+		return nil
+	}
+	piece := int64(maxData)
+	if s.pacing > 0 {
+		piece = min(piece, int64(float64(s.pacing)*pieceTime.Seconds()))
+	}
+	l.pacing = s.pacing
+	l.piece.Store(max(piece, int64(l.segments-headerBytes)))
+	return setPacing(l.raw, s.pacing)
 }
 
 // SetPacing makes the kernel spread the packets of this sender over time so
 // that they take bitsPerSecond at most (SO_MAX_PACING_RATE, Linux); 0 is no
-// limit. It may be called at any time.
+// limit. It may be called at any time. With Pace set, the content is handed to
+// the kernel in pieces of what takes 3 ms at that rate, two full segments at
+// least: a kernel may send all that it has at once (tcp_tso_autosize in
+// net/ipv4/tcp_output.c), and receivers acknowledge two segments at once.
 func (s *Sender) SetPacing(bitsPerSecond int64) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -243,7 +297,7 @@ func (s *Sender) SetPacing(bitsPerSecond int64) error {
 	if s.link == nil {
 		return nil
 	}
-	return setPacing(s.link.raw, s.pacing)
+	return s.pace(s.link)
 }
 
 // TCPInfo returns the state of the connection; false when there is none or the

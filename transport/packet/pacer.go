@@ -20,7 +20,7 @@ const (
 	// Where the way is known to be narrow, packets leave hardly faster than
 	// it carries them: a queue there may be as short as 50 ms. A picture that
 	// takes longer than limitedLongest would then be late anyway.
-	limitedSpeed   = 1.2
+	limitedSpeed   = 1.4
 	limitedBurst   = 30 * time.Millisecond // of what the way carries
 	limitedLeast   = 3000                  // bytes, two packets
 	limitedLongest = 400 * time.Millisecond

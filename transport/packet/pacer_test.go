@@ -96,3 +96,32 @@ func TestWaitEndsWithItsContext(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// Where the way is known to be narrow, a keyframe leaves hardly faster than it
+// carries, so that a queue of 12.5 KB (50 ms of 2 Mbit/s) holds it.
+func TestKeyframeFitsNarrowWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var clock packet.Clock
+		p := packet.NewPacer(&clock)
+		p.Limit(1_700_000)
+		const drain, room = 2e6 / 8, 12_500
+		for n := range 60 {
+			size := 6000
+			if n%30 == 0 {
+				size = 30_000
+			}
+			at, groups := sendPaced(t, p, time.Duration(n)*time.Second/30, size)
+			queue, last := 0.0, time.Duration(0)
+			for i := range at {
+				queue = max(0, queue-drain*(at[i]-last).Seconds()) + float64(groups[i])
+				if last = at[i]; queue > room {
+					t.Fatalf("picture %d: the queue reaches %.0f bytes", n, queue)
+				}
+			}
+			if took := at[len(at)-1]; took > 150*time.Millisecond {
+				t.Fatalf("picture %d takes %v", n, took)
+			}
+			time.Sleep(max(0, time.Second/30-at[len(at)-1]))
+		}
+	})
+}

@@ -72,7 +72,9 @@ func (f *feedback) handlePacket(p rtcp.Packet, o *outgoing, to wisher) {
 		}
 	case *rtcp.PictureLossIndication, *rtcp.FullIntraRequest:
 		f.plis.Add(1)
-		to.requestKeyframe()
+		if o.wantsKey(time.Now()) {
+			to.requestKeyframe()
+		}
 	}
 }
 

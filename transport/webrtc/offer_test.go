@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -221,6 +222,28 @@ func FuzzFragment(f *testing.F) {
 		}
 		if _, err := parseOffer(text, ""); err != nil {
 			t.Error(err)
+		}
+	})
+}
+
+// FuzzPushAnswer reads answers of WHIP servers. What passes has one format left.
+func FuzzPushAnswer(f *testing.F) {
+	f.Add(videoOffer("108 42e01f 1"), "High")
+	f.Add(videoOffer("108 42e01f 1", "102 64001f 1"), "High")
+	f.Add(videoOffer("108 42e01f 0"), "")
+	f.Fuzz(func(t *testing.T, text, profile string) {
+		answer, err := readAnswer(text, profile)
+		if err != nil {
+			return
+		}
+		o, err := parseOffer(strings.ReplaceAll(answer, "a=sendonly", "a=recvonly"), profile)
+		if err != nil {
+			t.Fatalf("%v in\n%s", err, answer)
+		}
+		_, section, _ := strings.Cut(answer, "m=video ")
+		section, _, _ = strings.Cut(section, "\r\n")
+		if f := strings.Fields(section); len(f) > 4 || f[2] != strconv.Itoa(int(o.video.payloadType)) {
+			t.Errorf("%q is left for %d:\n%s", section, o.video.payloadType, answer)
 		}
 	})
 }

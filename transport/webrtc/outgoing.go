@@ -30,6 +30,15 @@ const (
 	// that RTX adds.
 	maxPayload = maxDatagram - 12 - 8 - 16 - 2
 
+	// resendShare of what a narrow way carries may be packets sent again, at
+	// most as much at once as it carries of them in resendBurst.
+	resendShare = 0.2
+	resendBurst = 500 * time.Millisecond
+
+	// keyPatience is how long a receiver behind a narrow way waits for the
+	// next keyframe that it asks for.
+	keyPatience = time.Second
+
 	// historyLength and historyAge are how many pictures can be resent, and
 	// for how long after they were sent: what is missing for longer is
 	// mended by a keyframe. At 8 Mbit/s each second is 1 MB for each camera
@@ -66,6 +75,10 @@ type outgoing struct {
 	rtxSeq    uint16
 	transport uint16 // next transport-wide sequence number
 
+	spare   float64   // bytes that may be resent on a narrow way; of the NACK answering goroutine
+	spareAt time.Time // when that was computed
+
+	lastKey    atomic.Int64          // Unix ms when the last IDR was asked for or sent
 	estimator  *congestion.Estimator // when transport-wide numbers are negotiated
 	estimate   *congestion.Reports   // else
 	affordable atomic.Int64          // bit/s, 0 without a known limit
@@ -78,6 +91,7 @@ type outgoing struct {
 type sent struct {
 	at        time.Time
 	payloads  [][]byte // nil: there is none
+	key       bool
 	captured  time.Time
 	timestamp uint32
 	first     uint16 // sequence number of its first payload
@@ -159,7 +173,7 @@ func (o *outgoing) send(ctx context.Context, pic *packet.Picture, timestamp uint
 	o.header.Timestamp = timestamp
 	now := time.Now()
 	transport := o.remember(sent{
-		at: now, payloads: pic.Payloads, captured: pic.Captured, timestamp: timestamp, first: o.sequence, extended: extend,
+		at: now, payloads: pic.Payloads, key: pic.Key, captured: pic.Captured, timestamp: timestamp, first: o.sequence, extended: extend,
 	})
 	first := &o.header
 	if extend {
@@ -195,6 +209,9 @@ func (o *outgoing) send(ctx context.Context, pic *packet.Picture, timestamp uint
 		// An error is a lost packet, as between two paths of an ICE
 		// restart. When it is more than that, the session hears of it.
 		_, _ = o.writer.WriteRTP(header, payload)
+	}
+	if pic.Key {
+		o.lastKey.Store(now.UnixMilli())
 	}
 	o.packets.Add(uint64(len(pic.Payloads)))
 	o.octets.Add(uint64(pic.Size))
@@ -262,7 +279,7 @@ func (o *outgoing) resend(sequences []uint16) {
 	now := time.Now()
 	for _, seq := range sequences {
 		header, payload, ok := o.packet(seq)
-		if !ok {
+		if !ok || !o.mayResend(len(payload), now) {
 			continue
 		}
 		if o.rtxType != 0 {
@@ -282,6 +299,35 @@ func (o *outgoing) resend(sequences []uint16) {
 	}
 }
 
+// mayResend tells whether a packet may be resent. A way that is full loses much,
+// and what is sent again makes it fuller, so there it gets a part of what the
+// way carries: beyond that an IDR is the cheaper repair.
+func (o *outgoing) mayResend(size int, now time.Time) bool {
+	carries := float64(o.affordable.Load()) / 8
+	if carries == 0 {
+		return true
+	}
+	share := resendShare * carries
+	o.spare = min(o.spare+share*now.Sub(o.spareAt).Seconds(), share*resendBurst.Seconds())
+	o.spareAt = now
+	if o.spare < float64(size) {
+		return false
+	}
+	o.spare -= float64(size)
+	return true
+}
+
+// wantsKey tells whether a wish for a keyframe is to be granted: on a narrow
+// way the last one may still be on its way, and be what the wish is about.
+func (o *outgoing) wantsKey(now time.Time) bool {
+	ms := now.UnixMilli()
+	if o.affordable.Load() > 0 && ms-o.lastKey.Load() <= keyPatience.Milliseconds() {
+		return false
+	}
+	o.lastKey.Store(ms)
+	return true
+}
+
 // nextRTX returns the next sequence numbers, of RTX and transport-wide.
 func (o *outgoing) nextRTX() (rtx, transport uint16) {
 	o.mu.Lock()
@@ -291,8 +337,10 @@ func (o *outgoing) nextRTX() (rtx, transport uint16) {
 	return o.rtxSeq, o.transport - 1
 }
 
-// packet looks up a packet that was sent, the newest pictures first.
+// packet looks up a packet that was sent, the newest pictures first. On a narrow
+// way nothing before the newest IDR is worth sending again.
 func (o *outgoing) packet(seq uint16) (rtp.Header, []byte, bool) {
+	narrow := o.affordable.Load() > 0
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for back := 1; back <= historyLength; back++ {
@@ -302,6 +350,9 @@ func (o *outgoing) packet(seq uint16) (rtp.Header, []byte, bool) {
 		}
 		i := int(seq - s.first)
 		if i >= len(s.payloads) {
+			if narrow && s.key {
+				break
+			}
 			continue
 		}
 		// Byte for byte what it was: the same nonce of AES-GCM must never
@@ -340,9 +391,14 @@ func (o *outgoing) afford(target int, to wisher) {
 	if target >= congestion.Unlimited {
 		target = 0
 	}
-	if o.affordable.Swap(int64(target)) != int64(target) {
-		to.afford(target)
+	before := int(o.affordable.Swap(int64(target)))
+	if before == target {
+		return
 	}
+	if before == 0 || 10*target < 9*before {
+		o.lastKey.Store(0) // it was lost with the rest
+	}
+	to.afford(target)
 }
 
 // ntpTime returns a wall-clock time in NTP format (RFC 5905 section 6).

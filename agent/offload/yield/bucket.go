@@ -1,15 +1,16 @@
 package yield
 
-import "time"
+import (
+	"math/rand/v2"
+	"time"
+)
 
 const (
-	// paceLead is how much faster than the rate the bucket fills.
-	paceLead = 1.25
-	// paceBurst is the most it holds, in bytes.
-	paceBurst = 64 << 10
+	// paceLate is how late a sender may be and still catch up.
+	paceLate = 10 * time.Millisecond
 	// paceLook is the longest wait before the bucket is looked at again: its
 	// rate may have changed.
-	paceLook = 100 * time.Millisecond
+	paceLook = 20 * time.Millisecond
 )
 
 // bucket is a token bucket whose rate changes. It may be overdrawn once, so a
@@ -18,16 +19,25 @@ type bucket struct {
 	rate   float64 // bytes/s, 0: no limit
 	tokens float64 // bytes
 	at     time.Time
+	dither *rand.Rand
 }
 
-// limit sets the rate, in bit/s.
+func newBucket() bucket { return bucket{dither: rand.New(rand.NewPCG(1, 2))} }
+
+// limit sets the rate, in bit/s. What is overdrawn takes no longer at a lower
+// rate than it would have taken, so that something is sent soon that meets the
+// queue as it is.
 func (b *bucket) limit(now time.Time, rate float64) {
 	b.refill(now)
-	b.rate = rate * paceLead / 8
+	rate /= 8
+	if b.tokens < 0 && rate < b.rate {
+		b.tokens *= rate / b.rate
+	}
+	b.rate = rate
 }
 
 func (b *bucket) refill(now time.Time) {
-	b.tokens = min(b.tokens+b.rate*now.Sub(b.at).Seconds(), paceBurst)
+	b.tokens = min(b.tokens+b.rate*now.Sub(b.at).Seconds(), b.rate*paceLate.Seconds())
 	b.at = now
 }
 
@@ -38,8 +48,10 @@ func (b *bucket) take(now time.Time, n int) time.Duration {
 	}
 	b.refill(now)
 	if b.tokens < 0 {
-		return max(time.Duration(-b.tokens/b.rate*float64(time.Second)), time.Millisecond)
+		return max(time.Duration(-b.tokens/b.rate*float64(time.Second)), 100*time.Microsecond)
 	}
-	b.tokens -= float64(n)
+	// Pieces at a fixed distance could keep step with the pictures, and meet
+	// the same moment of each for a long time.
+	b.tokens -= float64(n) * (0.8 + 0.4*b.dither.Float64())
 	return 0
 }

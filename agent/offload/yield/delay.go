@@ -45,10 +45,7 @@ type wait struct {
 }
 
 func newGauge() gauge {
-	return gauge{
-		base: extremum{slots: make([]time.Duration, baseSeconds)},
-		peak: extremum{slots: make([]time.Duration, peakSeconds), greatest: true},
-	}
+	return gauge{base: newExtremum(baseSeconds, false), peak: newExtremum(peakSeconds, true)}
 }
 
 // take looks at newer figures. fresh is false when nothing was acknowledged
@@ -67,6 +64,11 @@ func (g *gauge) take(now time.Time, info filetransfer.TCPInfo) (w wait, fresh bo
 		return w, false
 	}
 	rtt, acks := info.RTT, 1
+	if lone := int(last.Sent - last.Resent - last.Acked); known && lone > 0 && lone <= info.SegmentBytes {
+		// The acknowledgement of a last segment may have been delayed on
+		// purpose (RFC 1122 section 4.2.3.2).
+		return w, false
+	}
 	if known {
 		acks = max(int(info.Segments-last.Segments), 1)
 		news := 1 - math.Pow(srttKeep, float64(acks))
@@ -121,6 +123,10 @@ type extremum struct {
 	slots    []time.Duration // the newest first
 	greatest bool
 	start    time.Time // of the newest slot
+}
+
+func newExtremum(seconds int, greatest bool) extremum {
+	return extremum{slots: make([]time.Duration, seconds), greatest: greatest}
 }
 
 // advance begins new slots when it is time.

@@ -6,8 +6,12 @@ import (
 	"github.com/lenscast/lenscast/transport/filetransfer"
 )
 
-// flowLength is how much of the past a flow remembers.
-const flowLength = time.Second
+const (
+	// flowLength is how much of the past a flow remembers.
+	flowLength = time.Second
+	// doubtSegments are not loss yet (tail loss probes, RFC 8985 section 7).
+	doubtSegments = 8
+)
 
 // flow is how many bytes went out and came through in the last second.
 type flow []mark
@@ -40,9 +44,8 @@ func (f flow) newest() mark {
 	return f[len(f)-1]
 }
 
-// rates returns what went out and came through lately, in bit/s, and the share
-// of it that had to be sent again.
-func (f flow) rates(lately time.Duration) (sent, acked, resent float64) {
+// rates returns what went out and came through lately, in bit/s.
+func (f flow) rates(lately time.Duration) (sent, acked float64) {
 	last := f.newest()
 	for _, m := range f {
 		elapsed := last.at.Sub(m.at)
@@ -52,12 +55,23 @@ func (f flow) rates(lately time.Duration) (sent, acked, resent float64) {
 		s := elapsed.Seconds()
 		sent = float64(last.sent-m.sent) * 8 / s
 		acked = float64(last.acked-m.acked) * 8 / s
-		if last.sent > m.sent {
-			resent = float64(last.resent-m.resent) / float64(last.sent-m.sent)
-		}
 		break
 	}
-	return sent, acked, resent
+	return sent, acked
+}
+
+// loss returns the share of the last second's bytes that was sent again; 0 for
+// some segments only, which a kernel sends again when it doubts.
+func (f flow) loss(segment int) float64 {
+	if len(f) == 0 {
+		return 0
+	}
+	last := f.newest()
+	resent, sent := last.resent-f[0].resent, last.sent-f[0].sent
+	if resent < uint64(doubtSegments*segment) {
+		return 0
+	}
+	return float64(resent) / float64(sent)
 }
 
 // overdue returns for how long something that was sent has not been

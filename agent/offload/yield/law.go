@@ -9,7 +9,8 @@ import (
 )
 
 const (
-	tick = 10 * time.Millisecond
+	tick     = 10 * time.Millisecond
+	idleTick = 100 * time.Millisecond // while nothing is sent
 
 	// target is the standing queue at which the rate goes down.
 	target = 5 * time.Millisecond
@@ -21,6 +22,7 @@ const (
 
 	startRate = 500e3 // bit/s, to begin with
 	leastRate = 128e3 // bit/s, enough to see within 0.2 s that a queue is gone
+	fallRate  = 64e3  // bit/s, where the link has fallen and a long queue stands
 	// trickle is the rate of a pause, in bit/s: what keeps a receiver from
 	// ending the connection (64 KiB in 30 s are 17.5e3), and some more.
 	trickle = 28e3
@@ -28,16 +30,16 @@ const (
 	// transfer pauses.
 	fullAfter = 3 * time.Second
 
-	// harmHold is how long the rate stays down after a complaint of the live
+	// complaintHold is how long the rate stays down after a complaint of the live
 	// streams, which come about once a second.
-	harmHold = time.Second
+	complaintHold = time.Second
 
 	// keep is the share of what the link was found to leave that is used
 	// after a queue.
-	keep = 0.85
+	keep = 0.8
 	// The logarithm of the rate grows by growth for each second, and each
-	// second since there was a queue: in 1.8 s to where the queue was, in
-	// 4.1 s to twice of that. growthMost bounds it, and is what a transfer
+	// second since there was a queue: in 2.1 s to where the queue was, in
+	// 4.3 s to twice of that. growthMost bounds it, and is what a transfer
 	// starts with: twice the rate in 0.35 s.
 	growth     = 0.1
 	growthMost = 2.0
@@ -49,6 +51,9 @@ const (
 	// which the transfer must use its rate.
 	lately     = 200 * time.Millisecond
 	usedLately = 500 * time.Millisecond
+	// queueLeast is how long a queue must take to come through to tell the
+	// rate of the link: longer than a picture takes, or two.
+	queueLeast = 60 * time.Millisecond
 	// toldFor is how long people see why the rate went down.
 	toldFor = time.Second
 )
@@ -80,7 +85,7 @@ type law struct {
 	rate  float64   // bit/s, 0: no limit
 
 	last    time.Time // step
-	calm    time.Time // since when no queue was seen
+	calm    time.Time // since when no queue stands; zero: none was seen yet
 	hold    time.Time // not faster before
 	spare   float64   // bit/s that the link was found to leave
 	queue   queue
@@ -136,12 +141,13 @@ func (l *law) step(now time.Time, live Live, info filetransfer.TCPInfo, ok bool)
 		l.queue = queue{served: true}
 		l.calm, l.why = time.Time{}, ""
 	}
-	harm := l.signals.step(now, live)
+	complaint := l.signals.step(now, live)
 	if live.Reduced {
 		if l.phase != paused {
 			l.spare = l.rate / 2
 		}
 		l.enter(now, paused)
+		l.queue.served = true // or it is not known any more
 		l.rate, l.calm, l.why = l.bound(trickle), now, "the live bitrate had to drop"
 		return
 	}
@@ -153,38 +159,44 @@ func (l *law) step(now time.Time, live Live, info filetransfer.TCPInfo, ok bool)
 	l.flow.add(now, info)
 	delay := max(w.delay, l.flow.overdue(info.SegmentBytes)-l.gauge.base.value())
 	if l.rate > leastRate && delay > w.usual+sudden && delay > 3*target {
-		l.yield(now, l.bound(leastRate/2), waitWords(delay))
+		l.yield(now, l.bound(fallRate), waitWords(delay))
 		return
 	}
+	if complaint != "" {
+		l.hold = now.Add(complaintHold)
+	}
 	if l.phase == sharing {
-		l.share(now, elapsed, harm)
+		l.share(now, elapsed, complaint)
 		return
 	}
 	l.drain(now, live.Bitrate)
 	if fresh && w.delay <= target && now.After(l.hold) {
 		l.enter(now, sharing)
 		l.rate = l.bound(max(keep*l.spare, trickle))
+		if !l.calm.IsZero() {
+			l.calm = now
+		}
 		l.gauge.forget()
 	}
 }
 
 // share lets the rate grow, or ends that.
-func (l *law) share(now time.Time, elapsed time.Duration, harm string) {
+func (l *law) share(now time.Time, elapsed time.Duration, complaint string) {
 	least := l.bound(leastRate)
 	info, standing := l.gauge.last, l.gauge.standing(now)
-	sent, _, resent := l.flow.rates(usedLately)
-	before := l.rate
+	sent, _ := l.flow.rates(usedLately)
+	loss := l.flow.loss(info.SegmentBytes)
 	switch {
-	case harm != "":
-		l.yield(now, least, harm)
+	case complaint != "":
+		before := l.rate
+		l.yield(now, least, complaint)
 		l.spare = min(l.spare, before/2)
-		l.hold = now.Add(harmHold)
 	case standing > 2*target:
 		l.yield(now, least, waitWords(standing))
 	case standing > target:
 		l.yield(now, max(l.rate/2, least), waitWords(standing))
-	case resent > ownLoss && now.Sub(l.since) > usedLately:
-		l.yield(now, max(l.rate/2, least), fmt.Sprintf("the network loses %.1f %%", 100*resent))
+	case loss > ownLoss && now.Sub(l.since) > flowLength:
+		l.yield(now, max(l.rate/2, least), fmt.Sprintf("the network loses %.1f %%", 100*loss))
 	case sent < l.rate/2 && now.Sub(l.since) > usedLately:
 		// A rate that is not used is not known to be harmless.
 		l.rate = max(l.rate*math.Exp(-elapsed.Seconds()), min(l.rate, startRate))
@@ -198,7 +210,7 @@ func (l *law) share(now time.Time, elapsed time.Duration, harm string) {
 
 // yield goes down to a rate until the queue is gone.
 func (l *law) yield(now time.Time, rate float64, why string) {
-	sent, acked, _ := l.flow.rates(lately)
+	sent, acked := l.flow.rates(lately)
 	l.spare = min(l.rate, acked)
 	l.queue = queue{at: l.flow.newest(), sent: sent}
 	l.enter(now, draining)
@@ -211,10 +223,11 @@ func (l *law) yield(now time.Time, rate float64, why string) {
 func (l *law) drain(now time.Time, live float64) {
 	least := l.bound(leastRate)
 	standing := l.gauge.standing(now)
-	if l.phase == draining && standing > 2*target {
+	switch {
+	case l.phase == paused:
+	case standing > 2*target && l.rate > least:
 		l.rate = least
-	}
-	if l.phase == draining && standing > target && l.rate <= least && now.Sub(l.since) > fullAfter {
+	case standing > target && l.rate <= least && now.Sub(l.since) > fullAfter:
 		l.enter(now, paused)
 		l.spare /= 2
 		l.rate, l.why = l.bound(trickle), "the live picture needs all of the link"
@@ -233,14 +246,22 @@ func (l *law) drain(now time.Time, live float64) {
 	}
 	l.queue.served = true
 	took := now.Sub(from.at)
-	if took < 4*tick {
+	if took < queueLeast {
 		return // too short for a rate: what had come through before must do
 	}
 	// The transfer and the live stream got shares of the link by what each
 	// had sent into the queue.
-	came8 := float64(came) * 8 / took.Seconds()
-	share := min(came8/max(l.queue.sent, came8), 1)
-	l.spare = max(min(l.spare, came8-live*(1-share)), min(l.spare, startRate)/2)
+	rate := float64(came) * 8 / took.Seconds()
+	passed := rate / max(l.queue.sent, rate)
+	l.spare = max(min(l.spare, rate-live*(1-passed)), min(l.spare, startRate)/2)
+}
+
+// idle tells that there is nothing to decide: no picture, or no transfer.
+func (l *law) idle() bool {
+	if l.phase == free || len(l.flow) == 0 {
+		return true
+	}
+	return l.flow[0].sent == l.flow.newest().sent && l.last.Sub(l.flow[0].at) > flowLength/2
 }
 
 func waitWords(d time.Duration) string {
@@ -255,9 +276,9 @@ func (l *law) reason() string {
 	case l.why != "" && (l.phase == draining || l.last.Sub(l.calm) < toldFor):
 		return "yields: " + l.why
 	case l.phase == free && l.cap == 0:
-		return "nobody watches: as fast as it can"
+		return "nothing is live: as fast as it can"
 	case l.cap > 0 && l.rate >= l.cap:
-		return "as fast as it may"
+		return "at the rate that is set as its limit"
 	default:
 		return "takes what the live picture leaves"
 	}

@@ -7,49 +7,50 @@ import (
 
 const (
 	// liveWait is how much longer than at its best the live streams' own round
-	// trip may take. Receivers report it about once a second.
+	// trip may take, and liveLoss the loss of live packets, both beyond the
+	// usual.
 	liveWait = 30 * time.Millisecond
-	// liveLoss is the loss of live packets beyond the usual that counts.
 	liveLoss = 0.01
-	// usualTime is how long a loss takes to become usual: a link that loses
-	// packets with and without the transfer.
+	// usualTime is how long a complaint takes to become usual: a viewer whose
+	// own link is bad has it with and without the transfer.
 	usualTime = 15 * time.Second
 )
 
-// signals is what the live streams themselves complain of.
+// signals is what the live streams themselves complain of. It finds what the
+// transfer does to the air of a wireless network, where its own packets may
+// pass well and those to a viewer may not.
 type signals struct {
 	last  Live
-	at    time.Time
-	base  extremum
-	usual float64 // loss
+	at    time.Time // of last, zero before the first
+	base  extremum  // the least round trips
+	loss  float64   // usual
+	delay float64   // usual, in seconds above base
 }
 
 // step returns what is wrong since the last look, for people; empty for
-// nothing. A complaint counts once, when it is new.
-func (s *signals) step(now time.Time, live Live) (harm string) {
-	last, first := s.last, s.at.IsZero()
-	if first {
-		s.base = extremum{slots: make([]time.Duration, 60)}
-		last = live
-		last.RTT, last.Loss = 0, 0
+// nothing. A report counts once, when it is new.
+func (s *signals) step(now time.Time, live Live) (complaint string) {
+	if s.at.IsZero() {
+		*s = signals{last: Live{Dropped: live.Dropped}, at: now, base: newExtremum(baseSeconds, false)}
 	}
-	elapsed := now.Sub(s.at)
+	last, elapsed := s.last, now.Sub(s.at)
 	s.last, s.at = live, now
 	s.base.advance(now)
 	if live.RTT > 0 {
 		s.base.add(live.RTT)
 	}
-	allowed := liveLoss + 2*s.usual
-	if !first {
-		s.usual += (live.Loss - s.usual) * min(elapsed.Seconds()/usualTime.Seconds(), 1)
-	}
+	delay := max(live.RTT-s.base.value(), 0)
+	loss, usual := s.loss, time.Duration(s.delay*float64(time.Second))
+	share := min(elapsed.Seconds()/usualTime.Seconds(), 1)
+	s.loss += (live.Loss - s.loss) * share
+	s.delay += (delay.Seconds() - s.delay) * share
 	switch {
 	case live.Dropped > last.Dropped:
 		return "this machine could not send all live packets"
-	case live.Loss != last.Loss && live.Loss > allowed:
+	case live.Loss != last.Loss && live.Loss > liveLoss+2*loss:
 		return fmt.Sprintf("%.1f %% of the live packets are lost", 100*live.Loss)
-	case live.RTT != last.RTT && live.RTT > s.base.value()+liveWait:
-		return fmt.Sprintf("live packets wait %v in the network", (live.RTT - s.base.value()).Round(time.Millisecond))
+	case live.RTT != last.RTT && delay > liveWait+2*usual:
+		return fmt.Sprintf("live packets wait %v in the network", delay.Round(time.Millisecond))
 	}
 	return ""
 }

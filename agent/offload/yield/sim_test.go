@@ -32,8 +32,8 @@ type network struct {
 	credit float64 // bytes that the link can still take in this step
 
 	nextPicture, nextOther time.Duration
-	pacing                 float64 // bit/s as set, 0: none
-	nextPair               time.Duration
+	pacing                 float64       // bit/s of the kernel, 0: none
+	nextPair               time.Duration // when the kernel sends again
 	info                   filetransfer.TCPInfo
 	srtt                   float64 // seconds
 	acks                   []ack   // on their way, in order
@@ -81,12 +81,15 @@ func newNetwork(rate float64) *network {
 		Path: func() (filetransfer.TCPInfo, bool) { return n.info, n.info.Acked > 0 || n.now > 0 },
 		Set:  func(rate int64) { n.pacing = float64(rate) },
 	})
+	n.c.bucket.at = epoch
 	return n
 }
 
+// epoch is when virtual time begins.
+var epoch = time.Unix(1_000_000, 0)
+
 // run lets d pass.
 func (n *network) run(d time.Duration) {
-	epoch := time.Unix(1_000_000, 0)
 	for end := n.now + d; n.now < end; n.now += simStep {
 		if n.now%tick == 0 {
 			n.c.step(epoch.Add(n.now))
@@ -125,7 +128,10 @@ func (n *network) arrive() {
 		pacing = 50e6
 	}
 	// Cubic would hold so much under way at most; the queue is what limits it.
-	if inFlight := n.info.Sent - n.info.Acked; n.now >= n.nextPair && inFlight < 400_000 {
+	for inFlight := n.info.Sent - n.info.Acked; n.now >= n.nextPair && inFlight < 400_000; {
+		if n.c.bucket.take(epoch.Add(n.now), 2*segment) > 0 {
+			break
+		}
 		for i := range 2 {
 			n.info.Sent += segment
 			if !n.enqueue(packet{size: segment + headers, kind: bulkPacket, last: i == 1}) {
@@ -133,7 +139,7 @@ func (n *network) arrive() {
 				n.info.Acked += segment // sent again at once, for simplicity
 			}
 		}
-		n.nextPair = max(n.nextPair, n.now-time.Millisecond) + time.Duration(2*segment*8/pacing*1e9)
+		n.nextPair = max(n.nextPair, n.now-simStep) + time.Duration(2*segment*8/pacing*1e9)
 	}
 }
 
@@ -179,24 +185,32 @@ func (n *network) acknowledge() {
 
 // result is what the live picture felt, and what the transfer got.
 type result struct {
-	p50, p95, p99 time.Duration
-	lost          int
-	bulk          float64 // bit/s
+	waits     []time.Duration
+	lost      int
+	delivered int // bytes
+	time      time.Duration
 }
 
 // result returns that since the last one.
 func (n *network) result() result {
-	slices.Sort(n.waits)
-	at := func(q float64) time.Duration {
-		if len(n.waits) == 0 {
-			return 0
-		}
-		return n.waits[int(q*float64(len(n.waits)-1))]
-	}
-	r := result{at(0.5), at(0.95), at(0.99), n.lost, float64(n.delivered) * 8 / (n.now - n.from).Seconds()}
-	n.waits, n.lost, n.delivered, n.from = n.waits[:0], 0, 0, n.now
+	r := result{n.waits, n.lost, n.delivered, n.now - n.from}
+	n.waits, n.lost, n.delivered, n.from = nil, 0, 0, n.now
 	return r
 }
+
+// and joins two results.
+func (r result) and(o result) result {
+	return result{append(r.waits, o.waits...), r.lost + o.lost, r.delivered + o.delivered, r.time + o.time}
+}
+
+// wait returns how long the share q of the live packets waits at most.
+func (r result) wait(q float64) time.Duration {
+	slices.Sort(r.waits)
+	return r.waits[int(q*float64(len(r.waits)-1))]
+}
+
+// bulk is in bit/s.
+func (r result) bulk() float64 { return float64(r.delivered) * 8 / r.time.Seconds() }
 
 // alone returns what the live picture feels on such a link without a transfer.
 func alone(like *network, d time.Duration) result {

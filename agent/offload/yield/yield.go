@@ -12,15 +12,17 @@
 //     Live pictures are bursts and make waits of their own, which end before
 //     the next picture comes; only what does not end delays the picture.
 //   - The kernel tells a smoothed round trip. The smoothing is known (RFC 6298,
-//     1/8 for each acknowledgement), so it is taken out again: a wait is seen
-//     one round trip after it began.
+//     1/8 for each acknowledgement), so it is taken out again. What is not
+//     acknowledged yet has waited, too: so a link that falls is noticed within
+//     some 30 ms.
 //   - The least round trip of the last 10 s is the one without a wait, as in
 //     LEDBAT (RFC 6817) and BBR. Every time the rate is lowered the queue drains,
 //     so there always is a true one, and another route is noticed in 10 s.
-//   - When a queue stands, the transfer all but stops until it is gone, and goes
-//     on a little below the rate at which its packets came through meanwhile.
-//     Then it grows: slowly where the queue was last seen, faster the longer
-//     none is.
+//   - When a queue stands, the transfer goes down until it is gone, and then on
+//     a little below the rate at which its packets came through meanwhile. Then
+//     it grows: slowly where the queue was last seen, faster the longer none is.
+//   - Pace lets go small pieces only, for the kernel may send what it has at
+//     once, and what has left can't be held back any more.
 //
 // The target is 5 ms where LEDBAT takes up to 100 ms: it would yield to other
 // transfers, and here somebody watches.
@@ -28,7 +30,6 @@ package yield
 
 import (
 	"context"
-	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -68,62 +69,62 @@ type Controller struct {
 	mu     sync.Mutex
 	law    law
 	bucket bucket
-	dither *rand.Rand
 	set    int64 // as Set was told last, -1 before
 }
 
 // New returns a controller that holds the transfer at its least rate until Run
 // has looked.
 func New(p Params) *Controller {
-	c := &Controller{p: p, law: newLaw(float64(p.Cap)), dither: rand.New(rand.NewPCG(1, 2)), set: -1}
+	c := &Controller{p: p, law: newLaw(float64(p.Cap)), bucket: newBucket(), set: -1}
 	c.bucket.limit(time.Now(), c.law.rate)
 	return c
 }
 
 // Run looks and decides until ctx ends; it returns the context's error.
 func (c *Controller) Run(ctx context.Context) error {
-	ticker := time.NewTicker(tick)
-	defer ticker.Stop()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
 	for {
-		c.step(time.Now())
 		select {
-		case <-ticker.C:
+		case <-timer.C:
+			timer.Reset(c.step(time.Now()))
 		case <-ctx.Done():
 			return ctx.Err()
 		}
 	}
 }
 
-// step looks once.
-func (c *Controller) step(now time.Time) {
+// step looks once, and returns when to look again.
+func (c *Controller) step(now time.Time) time.Duration {
 	live := c.p.Live()
 	info, ok := c.p.Path()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.law.step(now, live, info, ok)
 	c.bucket.limit(now, c.law.rate)
-	if rate := c.kernelRate(); rate != c.set {
-		c.set = rate
-		c.p.Set(rate)
+	if pacing := kernelPacing(c.law.rate); pacing != c.set {
+		c.set = pacing
+		c.p.Set(pacing)
 	}
+	if c.law.idle() {
+		return idleTick
+	}
+	return tick
 }
 
-// kernelRate is the rate for the kernel's pacing, unequal on purpose: packets
-// at a fixed distance could keep step with the pictures and see the same moment
-// of each for a long time.
-func (c *Controller) kernelRate() int64 {
-	if c.law.phase == free {
-		return int64(c.law.rate)
+// kernelPacing is the rate for the kernel, which spaces the packets of what
+// Pace lets go at once. It is well above the rate: what the kernel has begun to
+// wait for it waits for to the end, at the old rate.
+func kernelPacing(rate float64) int64 {
+	if rate == 0 {
+		return 0
 	}
-	return int64(c.law.bound(c.law.rate * (0.9 + 0.2*c.dither.Float64())))
+	return int64(max(2*rate, 4e6))
 }
 
 // Pace waits until n more bytes may be sent. It is the Pace of
 // [filetransfer.SenderParams]; its error is the context's. It never waits long
 // enough for a receiver to give up: a pause is a trickle.
-//
-// It lets through a little more than the rate, so that the kernel, which spaces
-// packets far better, always has some to space.
 func (c *Controller) Pace(ctx context.Context, n int) error {
 	for {
 		c.mu.Lock()

@@ -41,7 +41,7 @@ func TestPaceKeepsRate(t *testing.T) {
 			}
 			total += 16 << 10
 		}
-		got, want := float64(total)*8/time.Since(begin).Seconds(), leastRate*paceLead
+		got, want := float64(total)*8/time.Since(begin).Seconds(), float64(leastRate)
 		if got < 0.95*want || got > 1.1*want {
 			t.Errorf("%.0f bit/s, want about %.0f", got, want)
 		}
@@ -74,7 +74,7 @@ func TestPaceInPause(t *testing.T) {
 			if err := c.Pace(t.Context(), 16<<10); err != nil {
 				t.Fatal(err)
 			}
-			if took := time.Since(before); took > 5*time.Second {
+			if took := time.Since(before); took > 6*time.Second {
 				t.Fatalf("waited %v", took)
 			}
 		}

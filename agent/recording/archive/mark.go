@@ -25,12 +25,16 @@ func (a *Archive) SetOffloadDropped(id string, dropped bool) error {
 }
 
 // Refresh reads again what is noted of a finished recording: another process
-// may have marked it, see [Drop]. The error wraps ErrNotFound.
+// may have marked it, see [Drop], or deleted it, see [Remove]. The error wraps
+// ErrNotFound.
 func (a *Archive) Refresh(id string) (Info, error) {
 	if _, err := a.Get(id); err != nil {
 		return Info{}, err
 	}
 	i, err := a.stored(id)
+	if errors.Is(err, ErrNotFound) {
+		a.missed(id)
+	}
 	if err != nil {
 		return Info{}, err
 	}
@@ -40,6 +44,13 @@ func (a *Archive) Refresh(id string) (Info, error) {
 		a.finished[n] = i
 	}
 	return i, nil
+}
+
+// missed takes a recording off the list that another process has deleted.
+func (a *Archive) missed(id string) {
+	if i, err := a.Get(id); err == nil {
+		a.delist(Deletion{Info: i, Reason: "deleted by another process", At: a.clock.Read().Wall.UTC().Truncate(time.Millisecond)})
+	}
 }
 
 // mark changes what is noted of a finished recording, on the disk first.

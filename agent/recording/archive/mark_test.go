@@ -2,6 +2,8 @@ package archive_test
 
 import (
 	"errors"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -66,6 +68,19 @@ func TestMarksOfAnotherProcess(t *testing.T) {
 	list, err := archive.Read(dir)
 	if err != nil || list[0].OffloadDropped || list[0].Offloaded == nil || list[0].Offloaded.Name != "x.mp4" {
 		t.Errorf("%+v, %v", list, err)
+	}
+	if err := archive.Remove(dir, id); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.Refresh(id); !errors.Is(err, archive.ErrNotFound) || len(a.List()) != 1 {
+		t.Errorf("%v, and %d recordings are listed", err, len(a.List()))
+	}
+	second := a.List()[0].ID
+	if err := os.Remove(filepath.Join(dir, second) + ".mp4"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.Media(second); !errors.Is(err, archive.ErrNotFound) || len(a.List()) != 0 {
+		t.Errorf("%v, and %d recordings are listed", err, len(a.List()))
 	}
 	for _, err := range []error{
 		archive.Drop(dir, "hero/none", true), archive.Drop(dir, "../x", true),

@@ -1,8 +1,10 @@
 package archive
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"time"
 
 	"github.com/lenscast/lenscast/agent/durable"
@@ -27,6 +29,10 @@ func (a *Archive) Media(id string) (*Media, error) {
 		return nil, err
 	}
 	f, err := a.fs.Open(a.path(id, mediaSuffix))
+	if errors.Is(err, fs.ErrNotExist) {
+		a.missed(id)
+		err = fmt.Errorf("recording %q: %w", id, ErrNotFound)
+	}
 	if err != nil {
 		a.hold(id, -1)
 		return nil, fmt.Errorf("open recording: %w", err)

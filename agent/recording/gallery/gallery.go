@@ -15,7 +15,6 @@ package gallery
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -26,6 +25,7 @@ import (
 	"time"
 
 	"github.com/lenscast/lenscast/agent/recording/archive"
+	"github.com/lenscast/lenscast/agent/web/answer"
 )
 
 // stall is how long a client may take nothing of a recording before it is
@@ -72,7 +72,7 @@ func (g *gallery) list(w http.ResponseWriter, r *http.Request) {
 		return camera != "" && i.Camera != camera || day != "" && i.Start.Wall.UTC().Format(time.DateOnly) != day
 	})
 	slices.Reverse(chosen)
-	answer(w, http.StatusOK, "application/json", listing{g.p.Archive.Status(), chosen})
+	answer.JSON(w, http.StatusOK, listing{g.p.Archive.Status(), chosen})
 }
 
 func (g *gallery) media(w http.ResponseWriter, r *http.Request) {
@@ -149,25 +149,11 @@ func (g *gallery) turn(how func(Switch)) http.HandlerFunc {
 // that exists.
 func id(r *http.Request) string { return strings.TrimSuffix(r.PathValue("id"), ".mp4") }
 
-// problem answers with problem details (RFC 9457).
+// problem answers what went wrong.
 func problem(w http.ResponseWriter, err error) {
 	status := http.StatusInternalServerError
 	if errors.Is(err, archive.ErrNotFound) {
 		status = http.StatusNotFound
 	}
-	answer(w, status, "application/problem+json", map[string]any{
-		"title": http.StatusText(status), "status": status, "detail": err.Error(),
-	})
-}
-
-func answer(w http.ResponseWriter, status int, kind string, v any) {
-	body, err := json.Marshal(v)
-	if err != nil {
-		http.Error(w, err.Error(), http.StatusInternalServerError)
-		return
-	}
-	w.Header().Set("Content-Type", kind)
-	w.Header().Set("Cache-Control", "no-store")
-	w.WriteHeader(status)
-	w.Write(append(body, '\n')) //nolint:errcheck // nobody is left to tell
+	answer.Problem(w, status, err.Error())
 }

@@ -65,7 +65,7 @@ func (w *World) recover() {
 // dial connects to one of the receivers, over a wire with a fault of its own.
 func (w *World) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 	near, far := net.Pipe()
-	at := w.Rand.IntN(60_000)
+	at := w.Rand.IntN(w.size * 3 / 2)
 	if w.Rand.IntN(3) == 0 {
 		at = w.Rand.IntN(500)
 	}

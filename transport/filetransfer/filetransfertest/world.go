@@ -116,6 +116,7 @@ type World struct {
 
 	t       *testing.T
 	backend Backend
+	size    int      // of the largest file
 	sent    [][]byte // contents, confirmed or not
 
 	budget atomic.Int64 // faults that are still to come
@@ -130,6 +131,10 @@ func newWorld(t *testing.T, p Params, seed uint64) *World {
 	w := &World{t: t, Rand: rand.New(rand.NewPCG(seed, 0)), happened: make([]int, len(faultNames)+len(p.Faults))}
 	w.backend = p.New(rand.New(rand.NewPCG(seed, 1)))
 	w.budget.Store(int64(w.Rand.IntN(12)))
+	w.size = 40_000
+	if w.Rand.IntN(4) == 0 {
+		w.size = 600_000 // enough that writing and hashing go on beside receiving
+	}
 	w.receivers = make([]*receiver, p.Receivers)
 	return w
 }
@@ -140,7 +145,7 @@ func (w *World) run() {
 	}
 	want := make(map[string][]byte)
 	for i := range 1 + w.Rand.IntN(3) {
-		content := make([]byte, w.Rand.IntN(40_000))
+		content := make([]byte, w.Rand.IntN(w.size))
 		for j := range content {
 			content[j] = byte(w.Rand.Uint32())
 		}

@@ -16,34 +16,40 @@ const maxICEServers = 8
 
 // iceServers reads Link headers (RFC 8288) with rel="ice-server" (RFC 9725
 // section 4.6). Other relations, and what cannot be read, are skipped.
-func iceServers(links []string) []ICEServer {
+func iceServers(headers []string) []ICEServer {
 	var all []ICEServer
-	rest := strings.Join(links, ",")
-	for rest != "" && len(all) < maxICEServers {
-		var target string
-		var ok bool
-		if _, rest, ok = strings.Cut(rest, "<"); !ok {
-			break
+	for _, rest := range headers {
+		for len(all) < maxICEServers {
+			var target string
+			var ok bool
+			if _, rest, ok = strings.Cut(rest, "<"); !ok {
+				break
+			}
+			if target, rest, ok = strings.Cut(rest, ">"); !ok {
+				break
+			}
+			var params map[string]string
+			params, rest = linkParameters(rest)
+			if usable(target, params) {
+				all = append(all, ICEServer{target, params["username"], params["credential"]})
+			}
 		}
-		if target, rest, ok = strings.Cut(rest, ">"); !ok {
-			break
-		}
-		var params map[string]string
-		params, rest = linkParameters(rest)
-		uri, err := stun.ParseURI(target)
-		if err != nil || !strings.EqualFold(params["rel"], "ice-server") {
-			continue
-		}
-		if kind := params["credential-type"]; kind != "" && !strings.EqualFold(kind, "password") {
-			continue
-		}
-		relay := uri.Scheme == stun.SchemeTypeTURN || uri.Scheme == stun.SchemeTypeTURNS
-		if relay && (params["username"] == "" || params["credential"] == "") {
-			continue // pion would refuse all servers because of it
-		}
-		all = append(all, ICEServer{target, params["username"], params["credential"]})
 	}
 	return all
+}
+
+// usable tells whether a link names an ICE server that pion takes: it refuses
+// all because of one.
+func usable(target string, params map[string]string) bool {
+	uri, err := stun.ParseURI(target)
+	if err != nil || !strings.EqualFold(params["rel"], "ice-server") {
+		return false
+	}
+	if kind := params["credential-type"]; kind != "" && !strings.EqualFold(kind, "password") {
+		return false
+	}
+	relay := uri.Scheme == stun.SchemeTypeTURN || uri.Scheme == stun.SchemeTypeTURNS
+	return !relay || params["username"] != "" && params["credential"] != ""
 }
 
 // linkParameters reads `; name=value; name="value"` up to the comma before

@@ -2,7 +2,6 @@
 
 /**
  * @typedef {object} Offload as the agent has it in its status
- * @property {string} server
  * @property {string} state
  * @property {string} reason
  * @property {number} waiting recordings
@@ -10,8 +9,7 @@
  * @property {number} percent of it
  * @property {number} bitrate
  * @property {number} left_seconds for all of them, 0 when unknown
- * @property {boolean} yields
- * @property {string} yield_reason
+ * @property {string} yield_reason why it is as fast as it is, or as slow
  */
 
 /**
@@ -21,7 +19,7 @@
  * @returns {{tone: 'calm'|'busy'|'wrong', line: string}}
  */
 export function summary(offload, total) {
-  if (!offload.waiting) return { tone: 'calm', line: total ? `Sent: all are at ${offload.server}` : '' };
+  if (!offload.waiting) return { tone: 'calm', line: total ? 'All are sent' : '' };
   const waits = `${offload.waiting} of ${Math.max(total, offload.waiting)} ${offload.waiting === 1 ? 'waits' : 'wait'}`;
   const parts = [waits];
   if (offload.state === 'sending') {
@@ -29,7 +27,7 @@ export function summary(offload, total) {
       `sending ${offload.recording.split('/').pop()} ${Math.floor(offload.percent)} %`,
       rate(offload.bitrate),
       offload.left_seconds > 0 && `${left(offload.left_seconds)} left`,
-      offload.yields ? offload.yield_reason || 'yields to the live picture' : offload.yield_reason,
+      offload.yield_reason,
     );
   } else {
     parts.push(offload.reason);

@@ -3,13 +3,13 @@ import test from 'node:test';
 import { fate, summary } from '../assets/offload.js';
 
 const idle = {
-  server: 'nas:9000', state: 'idle', reason: '', waiting: 0, recording: '', percent: 0, bitrate: 0, left_seconds: 0,
-  yields: false, yield_reason: '',
+  state: 'idle', reason: '', waiting: 0, recording: '', percent: 0, bitrate: 0, left_seconds: 0,
+  yield_reason: '',
 };
 
 test('nothing waits', () => {
   assert.deepEqual(summary(idle, 0), { tone: 'calm', line: '' });
-  assert.deepEqual(summary(idle, 5), { tone: 'calm', line: 'Sent: all are at nas:9000' });
+  assert.deepEqual(summary(idle, 5), { tone: 'calm', line: 'All are sent' });
 });
 
 test('sending', () => {
@@ -17,8 +17,7 @@ test('sending', () => {
     ...idle, state: 'sending', waiting: 3, recording: 'hero/2026-11-22/hero_1', percent: 42.9, bitrate: 8_100_000, left_seconds: 150,
   };
   assert.equal(summary(sending, 12).line, '3 of 12 wait · sending hero_1 42 % · 8.1 Mbit/s · 3 min left');
-  assert.match(summary({ ...sending, yields: true }, 12).line, /yields to the live picture$/);
-  assert.match(summary({ ...sending, left_seconds: 7_200, yield_reason: 'the picture had to shrink', yields: true }, 12).line, /2 h left · the picture had to shrink$/);
+  assert.match(summary({ ...sending, left_seconds: 7_200, yield_reason: 'paused: the picture had to shrink' }, 12).line, /2 h left · paused: the picture had to shrink$/);
 });
 
 test('not sending', () => {

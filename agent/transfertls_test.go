@@ -1,0 +1,90 @@
+package main
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"math/big"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestTransferTLSAuthority trusts a receiver whose certificate a given authority
+// has signed, and no other.
+func TestTransferTLSAuthority(t *testing.T) {
+	now := time.Now()
+	sign := func(template, parent *x509.Certificate, key *ecdsa.PrivateKey) (*x509.Certificate, *ecdsa.PrivateKey) {
+		own, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if parent == nil {
+			parent, key = template, own
+		}
+		der, err := x509.CreateCertificate(rand.Reader, template, parent, &own.PublicKey, key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cert, err := x509.ParseCertificate(der)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return cert, own
+	}
+	authority := func() (string, *x509.Certificate, *ecdsa.PrivateKey) {
+		ca, key := sign(&x509.Certificate{
+			SerialNumber: big.NewInt(1), NotBefore: now.Add(-time.Hour), NotAfter: now.Add(time.Hour),
+			IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
+		}, nil, nil)
+		path := filepath.Join(t.TempDir(), "ca.pem")
+		if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: ca.Raw}), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path, ca, key
+	}
+	good, ca, key := authority()
+	other, _, _ := authority()
+	leaf, leafKey := sign(&x509.Certificate{
+		SerialNumber: big.NewInt(2), NotBefore: now.Add(-time.Hour), NotAfter: now.Add(time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+	}, ca, key)
+	ln, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{
+		Certificates: []tls.Certificate{{Certificate: [][]byte{leaf.Raw}, PrivateKey: leafKey}}, MinVersion: tls.VersionTLS13,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	go func() {
+		for {
+			conn, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			_ = conn.(*tls.Conn).Handshake() // the client judges
+			conn.Close()
+		}
+	}()
+	for file, trusted := range map[string]bool{good: true, other: false} {
+		config, err := transferTLS("", file, "", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn, err := tls.Dial("tcp", ln.Addr().String(), config)
+		if (err == nil) != trusted {
+			t.Errorf("with its own authority %v: %v", trusted, err)
+		}
+		if err == nil {
+			conn.Close()
+		}
+	}
+	if _, err := transferTLS("", filepath.Join(t.TempDir(), "none.pem"), "", ""); err == nil || !strings.Contains(err.Error(), "read certificate authority") {
+		t.Errorf("%v", err)
+	}
+}
