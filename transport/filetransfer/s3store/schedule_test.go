@@ -26,7 +26,7 @@ func TestSchedules(t *testing.T) {
 		New:       func(*rand.Rand) filetransfertest.Backend { return &shared{t, fakeServer(t)} },
 		Faults:    []string{"request lost", "answer lost", "store full", "killed in a call", "killed after a call"},
 		Receivers: 2,
-		Schedules: 150,
+		Schedules: 60,
 	})
 }
 
