@@ -7,6 +7,7 @@ import (
 	"hash"
 	"hash/crc32"
 	"io"
+	"io/fs"
 	"net/http"
 	"time"
 
@@ -83,7 +84,11 @@ func (b *bucket) putPart(ctx context.Context, name, upload string, number int, c
 	}
 	sent, err := b.core.PutObjectPart(ctx, b.name, b.prefix+name, upload, number, content, size, opts)
 	if err != nil {
-		return part{}, wrap(fmt.Sprintf("write part %d of", number), name, err)
+		err = wrap(fmt.Sprintf("write part %d of", number), name, err)
+		if errors.Is(err, fs.ErrNotExist) { // the upload: who has gone on has completed it
+			err = errors.Join(errLost, err)
+		}
+		return part{}, err
 	}
 	return part{PartNumber: number, ETag: sent.ETag, ChecksumCRC32C: sent.ChecksumCRC32C}, nil
 }
