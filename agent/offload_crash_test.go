@@ -226,7 +226,7 @@ func record(a *archive.Archive, src *recordingtest.Source) (sum filetransfer.Dig
 // a network and to a server that fail as well, and so do some of the disks. No recording is deleted before
 // the server has it, none gets there twice, and in the end none is missing.
 func TestOffloadThroughPowerCuts(t *testing.T) {
-	schedules := 400
+	schedules := 150
 	if n, err := strconv.Atoi(os.Getenv("LENSCAST_SCHEDULES")); err == nil {
 		schedules = n
 	}

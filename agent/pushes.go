@@ -33,6 +33,7 @@ type runningPush struct {
 	*part
 	push *push.Push
 	ice  func() webrtc.ICEStatus // nil but for WHIP
+	sdp  func() string           // nil but for RTP
 }
 
 // startPushes starts all pushes of a camera. s.mu is not held.
@@ -44,15 +45,17 @@ func (s *supervisor) startPushes(ctx context.Context, c *runningCamera, pushes [
 		if whip.IsEndpoint(cfg.URL.Reveal()) {
 			newPush = s.newWHIP
 		}
-		params, ice, err := newPush(c, cfg, rtc)
+		p := &runningPush{}
+		params, err := newPush(p, c, cfg, rtc)
 		if err != nil {
 			errs = append(errs, err)
 			continue
 		}
 		params.Camera, params.Log = c.cfg.Name, s.log
-		p := push.New(params)
+		p.push = push.New(params)
 		name := fmt.Sprintf("push of camera %s to %s", c.cfg.Name, params.Destination)
-		running = append(running, &runningPush{part: startPart(ctx, name, p.Run, s.partFailed), push: p, ice: ice})
+		p.part = startPart(ctx, name, p.push.Run, s.partFailed)
+		running = append(running, p)
 	}
 	s.mu.Lock()
 	c.pushes = running
@@ -64,10 +67,10 @@ func (s *supervisor) startPushes(ctx context.Context, c *runningCamera, pushes [
 }
 
 // newUDP makes a push over UDP.
-func (s *supervisor) newUDP(c *runningCamera, cfg config.Push, _ config.WebRTC) (push.Params, func() webrtc.ICEStatus, error) {
+func (s *supervisor) newUDP(p *runningPush, c *runningCamera, cfg config.Push, _ config.WebRTC) (push.Params, error) {
 	dest, err := destination(cfg)
 	if err != nil {
-		return push.Params{}, nil, err
+		return push.Params{}, err
 	}
 	pusher, err := udp.New(udp.Params{
 		Destination: dest,
@@ -77,16 +80,19 @@ func (s *supervisor) newUDP(c *runningCamera, cfg config.Push, _ config.WebRTC) 
 		Log:         s.log.With(logKeyCamera, c.cfg.Name),
 	})
 	if err != nil {
-		return push.Params{}, nil, err
+		return push.Params{}, err
 	}
-	return push.Params{Destination: dest.String(), Pusher: pusher, MaxPause: pushPause}, nil, nil
+	if dest.Kind == udp.RTP {
+		p.sdp = pusher.SDP
+	}
+	return push.Params{Destination: dest.String(), Pusher: pusher, MaxPause: pushPause}, nil
 }
 
 // newWHIP makes a push by WHIP.
-func (s *supervisor) newWHIP(c *runningCamera, cfg config.Push, rtc config.WebRTC) (push.Params, func() webrtc.ICEStatus, error) {
+func (s *supervisor) newWHIP(p *runningPush, c *runningCamera, cfg config.Push, rtc config.WebRTC) (push.Params, error) {
 	endpoint, err := endpoint(cfg)
 	if err != nil {
-		return push.Params{}, nil, err
+		return push.Params{}, err
 	}
 	pusher, err := webrtc.NewPusher(webrtc.PusherParams{
 		Endpoint:   endpoint,
@@ -97,9 +103,10 @@ func (s *supervisor) newWHIP(c *runningCamera, cfg config.Push, rtc config.WebRT
 		Log:        s.log.With(logKeyCamera, c.cfg.Name, "push", endpoint.String()),
 	})
 	if err != nil {
-		return push.Params{}, nil, err
+		return push.Params{}, err
 	}
-	return push.Params{Destination: endpoint.String(), Pusher: pusher, MaxPause: whipPause}, pusher.ICE, nil
+	p.ice = pusher.ICE
+	return push.Params{Destination: endpoint.String(), Pusher: pusher, MaxPause: whipPause}, nil
 }
 
 // subscribePush makes a reader for a push.

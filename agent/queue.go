@@ -226,7 +226,7 @@ func (q *waiting) list(ctx context.Context) ([]offload.Item, error) {
 		if i.Unsent() {
 			list = append(list, offload.Item{
 				ID: i.ID, Camera: i.Camera, Size: i.Size, Since: i.End.Wall,
-				State: offload.Held, Reason: "lenscast is not running",
+				State: offload.Waiting, Reason: "lenscast is not running",
 			})
 		}
 	}

@@ -11,6 +11,8 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime"
+	"runtime/debug"
 	"strings"
 	"syscall"
 	"time"
@@ -156,6 +158,10 @@ func (o *receiveOptions) receive(ctx context.Context, std streams, log *slog.Log
 			return usageError("-status has no credentials, so it serves loopback addresses only, not %v", web.Addr())
 		}
 	}
+	// A goroutine that writes to the disk for long keeps its processor from the
+	// others until the scheduler has noticed; with one more there is one left.
+	runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + 1)
+	debug.SetGCPercent(transferGC)
 	confined, err := confine(o.dir, o.reread()...)
 	if err != nil {
 		return err

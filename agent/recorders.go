@@ -29,12 +29,27 @@ type runningRecorder struct {
 	recorder *recording.Recorder
 }
 
-// startArchive opens the folder of recordings, if there is to be one.
+// startArchive opens the folder of recordings, if there is to be one. That of a
+// disk which is not there is waited for.
 func (s *supervisor) startArchive(ctx context.Context, cfg *config.Config) error {
-	rec := cfg.Recording
-	if rec.Dir == "" {
+	if cfg.Recording.Dir == "" {
+		s.waitForDisk(nil)
 		return nil
 	}
+	err := checkMount(cfg.Recording)
+	if err == nil {
+		err = s.openArchive(ctx, cfg)
+	}
+	if cfg.Recording.Mount == "" {
+		s.waitForDisk(nil)
+		return err
+	}
+	s.waitForDisk(err)
+	return nil
+}
+
+func (s *supervisor) openArchive(ctx context.Context, cfg *config.Config) error {
+	rec := cfg.Recording
 	clock, err := archive.NewSystemClock()
 	if err != nil {
 		return err
@@ -42,6 +57,7 @@ func (s *supervisor) startArchive(ctx context.Context, cfg *config.Config) error
 	a, err := archive.Open(archive.Params{
 		Dir: rec.Dir, Name: rec.Name, Clock: clock, Log: s.log.With(logKeyPart, "recordings"),
 		Retention: retention(cfg), Finished: func(archive.Info) { s.wakeOffload() },
+		Ready: func() error { return checkMount(rec) },
 	})
 	if err != nil {
 		return err
@@ -84,7 +100,7 @@ func (s *supervisor) startRecorder(ctx context.Context, c *runningCamera, rec co
 	r := recording.New(recording.Params{
 		Camera: c.cfg.Name, Stream: c.stream, Archive: s.archive.archive, Log: s.log,
 		Segment: time.Duration(rec.Segment), SegmentSize: int64(rec.SegmentSize), MaxLoss: time.Duration(rec.MaxLoss),
-		Manual: rec.Mode == config.RecordManual, PreRoll: time.Duration(rec.PreRoll), PreRollSize: int(rec.PreRollSize),
+		Audio: rec.Audio, Manual: rec.Mode == config.RecordManual, PreRoll: time.Duration(rec.PreRoll), PreRollSize: int(rec.PreRollSize),
 		GapReason: func() string {
 			st := c.camera.Status()
 			return cmp.Or(st.Reason, string(st.State))
@@ -139,9 +155,13 @@ func (s *supervisor) recorder(camera string) gallery.Switch {
 // recordings answers the requests for recordings.
 func (s *supervisor) recordings(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
-	running := s.archive
+	running, missing := s.archive, s.diskMissing
 	s.mu.Unlock()
-	if running == nil {
+	switch {
+	case missing != "":
+		http.Error(w, missing, http.StatusServiceUnavailable)
+		return
+	case running == nil:
 		http.Error(w, "nothing is recorded, add [recording] with dir to the configuration", http.StatusNotFound)
 		return
 	}

@@ -31,6 +31,9 @@ func (s *supervisor) report() *status.Report {
 		Pushes:   []status.Push{},
 		Problems: append([]string{}, s.problems...),
 	}
+	if s.diskMissing != "" {
+		r.Problems = append(r.Problems, s.diskMissing)
+	}
 	viewers := make(map[string]int)
 	if s.rtc != nil {
 		for _, v := range s.rtc.server.Sessions() {
@@ -59,8 +62,11 @@ func (s *supervisor) report() *status.Report {
 				r.Problems = append(r.Problems, fmt.Sprintf("camera %q is not recorded: %s", c.Name, st.Reason))
 			}
 		}
-		for _, p := range running.pushes {
+		for i, p := range running.pushes {
 			ps := pushStatus(p.push.Status(), cs.Bitrate)
+			if p.sdp != nil {
+				ps.SDP = sdpPath(c.Name, i+1)
+			}
 			if p.ice != nil {
 				ps.ICE = iceStatus(p.ice())
 			}
@@ -82,6 +88,9 @@ func (s *supervisor) report() *status.Report {
 
 func cameraStatus(c *runningCamera, viewers int) status.Camera {
 	st, flow := c.camera.Status(), c.stream.Stats()
+	if st.Audio != "" {
+		st.Detail += "; " + st.Audio
+	}
 	return status.Camera{
 		Name:        c.cfg.Name,
 		Source:      string(c.cfg.Source),

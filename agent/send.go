@@ -10,7 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"os/signal"
-	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -41,7 +41,8 @@ on its disk. Exit codes: 0 all confirmed, 1 none, 3 some.
   -plain              no TLS; on loopback that is so anyway unless -pin is given
   -delete             delete each file here once it is confirmed
   -rate RATE          send at most so much, like "4Mbit"
-  -parallel N         files at the same time, default 1
+  -parallel N         files at the same time; default: large ones one by one,
+                      small ones up to 8
   -retry DURATION     how long to try without progress, default 5m, 0s: once
   -legacy             the older exchange, which confirms nothing
   -json               JSON lines also on a terminal
@@ -77,7 +78,7 @@ func runSend(ctx context.Context, std streams, args []string) error {
 	fs.BoolVar(&o.json, "json", false, "")
 	fs.BoolVar(&o.verbose, "v", false, "")
 	fs.Func("rate", "", func(text string) error { return o.rate.UnmarshalText([]byte(text)) })
-	fs.IntVar(&o.parallel, "parallel", 1, "")
+	fs.IntVar(&o.parallel, "parallel", 0, "")
 	fs.Func("retry", "", func(text string) error { return o.retry.UnmarshalText([]byte(text)) })
 	args, err := parseFlags(fs, args, len(args))
 	if err != nil {
@@ -98,6 +99,10 @@ func runSend(ctx context.Context, std streams, args []string) error {
 	defer display.Close()
 	if o.legacy {
 		return sendLegacy(ctx, display, files, address)
+	}
+	debug.SetGCPercent(transferGC)
+	if o.parallel == 0 {
+		o.parallel = usualParallel(files)
 	}
 	params, err := o.sender(address)
 	if err != nil {
@@ -123,15 +128,18 @@ func (o *sendOptions) check(address string) error {
 		return usageError("-pin says which key to trust, so -ca has no use")
 	case (o.cert == "") != (o.key == ""):
 		return usageError("-cert and -key belong together")
-	case o.parallel < 1 || o.parallel > 64:
-		return usageError("-parallel is 1 to 64")
+	case o.parallel < 0 || o.parallel > maxParallel:
+		return usageError("-parallel is 1 to %d", maxParallel)
 	}
 	return nil
 }
 
 // sender makes the parameters of the senders.
 func (o *sendOptions) sender(address string) (filetransfer.SenderParams, error) {
-	p := filetransfer.SenderParams{Address: address, Agent: o.agent, PlainToken: o.plain}
+	p := filetransfer.SenderParams{
+		Address: address, Agent: o.agent, PlainToken: o.plain,
+		BufferBytes: min(allBuffers/o.parallel, oneBuffer),
+	}
 	if p.Agent == "" {
 		host, err := os.Hostname()
 		if err != nil {
@@ -167,6 +175,7 @@ type sendJob struct {
 
 	mu        sync.Mutex
 	active    map[string]filetransfer.Progress // by path
+	shown     time.Time
 	confirmed int
 }
 
@@ -237,6 +246,7 @@ func (j *sendJob) send(ctx context.Context, sender *filetransfer.Sender, path st
 	}
 	defer func() { _ = file.Close() }() // opened for reading: nothing to lose
 	file.File.Camera = j.o.camera
+	file.File.SHA256 = recordedDigest(path, file.File.Size)
 	forget, err := openHashes(&file.Upload)
 	if err != nil {
 		j.display.Report(progress.Event{Event: "note", File: path, Text: fmt.Sprintf("%s: going on later will need a second reading: %v", path, err)})
@@ -279,6 +289,11 @@ func (j *sendJob) attempts(ctx context.Context, sender *filetransfer.Sender, fil
 		if j.o.verbose {
 			j.explain(sender, path)
 		}
+		if mismatched(err) && file.File.SHA256 != nil {
+			// The file was changed after it was recorded: what it is now counts.
+			file.File.SHA256 = nil
+			continue
+		}
 		if err == nil || ctx.Err() != nil || filetransfer.Permanent(err) || time.Since(since) > time.Duration(j.o.retry) {
 			return receipt, err
 		}
@@ -312,10 +327,18 @@ func (j *sendJob) explain(sender *filetransfer.Sender, path string) {
 	}
 }
 
+// showEvery spares gathering all progress at every frame.
+const showEvery = 100 * time.Millisecond
+
 func (j *sendJob) show(path string, p filetransfer.Progress) {
 	j.mu.Lock()
 	p.Agent = "" // it is always this one
 	j.active[path] = p
+	if time.Since(j.shown) < showEvery {
+		j.mu.Unlock()
+		return
+	}
+	j.shown = time.Now()
 	all := make([]filetransfer.Progress, 0, len(j.active))
 	for _, p := range j.active {
 		all = append(all, p)
@@ -329,35 +352,6 @@ func (j *sendJob) end(path string) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	delete(j.active, path)
-}
-
-// openHashes lets a large upload remember its hash between runs, in the user's
-// cache. forget ends that, for good once the file is confirmed.
-func openHashes(u *filetransfer.Upload) (forget func(confirmed bool), err error) {
-	forget = func(bool) {}
-	if u.File.Size <= filetransfer.HashStep {
-		return forget, nil
-	}
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		return forget, err
-	}
-	dir := filepath.Join(cache, "lenscast", "send")
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return forget, err
-	}
-	path := filepath.Join(dir, u.File.ID+".hashes")
-	hashes, err := filetransfer.OpenHashLog(path)
-	if err != nil {
-		return forget, err
-	}
-	u.Hashes = hashes
-	return func(confirmed bool) {
-		_ = hashes.Close() // what it lacks costs time, not correctness
-		if confirmed {
-			_ = os.Remove(path) // likewise: it is only in the way
-		}
-	}, nil
 }
 
 func sendLegacy(ctx context.Context, display *progress.Display, files []string, address string) error {

@@ -53,6 +53,8 @@ type supervisor struct {
 	feel     feel                      // of the live picture
 	problems []string                  // of the last reload
 
+	diskMissing string // why [recording] waits for its disk, empty when it does not
+
 	web *runningWeb
 }
 
@@ -120,6 +122,7 @@ func (s *supervisor) serve(ctx context.Context, reload <-chan os.Signal) error {
 		case sig := <-s.record:
 			s.recordOnSignal(sig)
 		case <-tick.C:
+			s.followDisk(ctx)
 		}
 	}
 }
@@ -249,6 +252,7 @@ func (s *supervisor) startWeb(ctx context.Context, cfg *config.Config) error {
 		StateDir:   stateDir(),
 		WHEP:       s,
 		Recordings: http.HandlerFunc(s.recordings),
+		Pushes:     http.HandlerFunc(s.servePush),
 		Offload:    http.HandlerFunc(s.offloaded),
 		Status:     func() any { return s.report() },
 		Metrics:    func(w io.Writer) { s.report().WriteMetrics(w) },

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 
+	"github.com/lenscast/lenscast/capture/aac"
 	"github.com/lenscast/lenscast/capture/h264"
 )
 
@@ -56,6 +57,19 @@ type Sink interface {
 	// Trouble tells why no picture comes although Run goes on, such as
 	// ErrNoSignal. The next picture written ends it.
 	Trouble(error)
+}
+
+// AudioSink is a Sink that takes sound, too. A Source that has some asks its
+// sink for it; pictures never wait for sound.
+type AudioSink interface {
+	// WriteAudio takes the next frame of sound. Its PTS is on the clock of
+	// the pictures. It may come before or after the pictures of its time,
+	// and with gaps. The sink owns f from here on.
+	WriteAudio(f *aac.Frame)
+
+	// DescribeAudio tells which sound comes, or why it is left out, for
+	// people: "AAC, 48 kHz, stereo". Empty when there is none.
+	DescribeAudio(text string)
 }
 
 // Mode says who made the H.264.

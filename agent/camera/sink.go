@@ -5,11 +5,14 @@ import (
 	"time"
 
 	"github.com/lenscast/lenscast/capture"
+	"github.com/lenscast/lenscast/capture/aac"
 	"github.com/lenscast/lenscast/capture/h264"
 )
 
 // sink is the camera as its source sees it.
 type sink struct{ c *Camera }
+
+var _ capture.AudioSink = sink{}
 
 // Opened implements capture.Sink.
 func (s sink) Opened(info capture.Info) {
@@ -17,7 +20,7 @@ func (s sink) Opened(info capture.Info) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.run.opened = time.Now()
-	c.status.Mode, c.status.Detail = info.Mode, info.Detail
+	c.status.Mode, c.status.Detail, c.status.Audio = info.Mode, info.Detail, ""
 	c.enter(Opening, "")
 }
 
@@ -25,6 +28,26 @@ func (s sink) Opened(info capture.Info) {
 func (s sink) Write(au *h264.AccessUnit) {
 	s.c.arrived(au)
 	s.c.p.Stream.Publish(au)
+}
+
+// WriteAudio implements capture.AudioSink. Sound is moved by as much as the
+// pictures are, so before the first of those there is no place for it.
+func (s sink) WriteAudio(f *aac.Frame) {
+	c := s.c
+	c.mu.Lock()
+	begun := !c.run.first.IsZero()
+	f.PTS += c.clock.offset
+	c.mu.Unlock()
+	if begun {
+		c.p.Stream.PublishAudio(f)
+	}
+}
+
+// DescribeAudio implements capture.AudioSink.
+func (s sink) DescribeAudio(text string) {
+	s.c.mu.Lock()
+	defer s.c.mu.Unlock()
+	s.c.status.Audio = text
 }
 
 // Trouble implements capture.Sink.

@@ -55,6 +55,7 @@ type Status struct {
 
 	Mode   capture.Mode // who makes the H.264; empty until the source was open once
 	Detail string       // for people: how it is made
+	Audio  string       // for people: which sound comes, or why it is left out
 
 	Restarts uint64 // times the source ended and was run again
 	Lost     uint64 // times the source told of lost pictures

@@ -29,6 +29,9 @@ func (c *Config) check(r *report) {
 	for i := range c.Cameras {
 		c.Cameras[i].check(r, element("camera", i))
 		c.checkAgainstOthers(r, i)
+		if c.Offload.When == OffloadIdle && len(c.Cameras[i].Pushes) > 0 {
+			r.warning("offload.when", "nothing is sent while camera %q is pushed, which is as long as somebody takes it", c.Cameras[i].Name)
+		}
 	}
 }
 
@@ -136,7 +139,7 @@ func (s ICEServer) check(r *report, path string) {
 }
 
 func (c *Recording) check(r *report) {
-	c.Dir = inFolderOf(r.file, c.Dir)
+	c.Dir, c.Mount = inFolderOf(r.file, c.Dir), inFolderOf(r.file, c.Mount)
 	check := func(key string, inRange bool, format string, args ...any) {
 		if key = join("recording", key); !r.wrong(key) && !inRange {
 			r.problem(key, format, args...)
@@ -145,6 +148,9 @@ func (c *Recording) check(r *report) {
 	if c.Dir == "" && r.has("recording") && !r.wrong("recording.dir") {
 		r.warning("recording", `nothing is recorded without a folder, add: dir = "/var/lib/lenscast/recordings"`)
 	}
+	below, err := filepath.Rel(c.Mount, c.Dir)
+	check("require_mount", c.Mount == "" || err == nil && filepath.IsLocal(below),
+		"dir is not on the disk mounted there, write the folder above %s that is", c.Dir)
 	check("name", strings.Contains(c.Name, "{camera}") && (strings.Contains(c.Name, "{time}") || strings.Contains(c.Name, "{sequence}")),
 		"%q is one name for all, it needs {camera} and {time} or {sequence}", c.Name)
 	example := strings.NewReplacer("{camera}", "a", "{date}", "a", "{time}", "a", "{sequence}", "a").Replace(c.Name)

@@ -84,7 +84,9 @@ type Log struct {
 // stays there. Without Dir nothing is recorded.
 type Recording struct {
 	Dir         string        `toml:"dir"`
+	Mount       string        `toml:"require_mount"` // the folder that a disk must be mounted at, empty: none
 	Mode        RecordingMode `toml:"mode"`          // always or manual
+	Audio       bool          `toml:"audio"`         // record the sound, too, where a camera sends AAC
 	Name        string        `toml:"name"`          // template of the files' names, see configs/reference.toml
 	Segment     Duration      `toml:"segment"`       // length of a recording, 10 s to 24 h
 	SegmentSize Size          `toml:"segment_size"`  // at most this much in one recording, 0: any
@@ -143,6 +145,7 @@ func Default() *Config {
 		Log:    Log{Level: LogInfo, Format: LogText},
 		Recording: Recording{
 			Mode:        RecordAlways,
+			Audio:       true,
 			Name:        "{camera}/{date}/{camera}_{time}",
 			Segment:     Duration(10 * time.Minute),
 			MaxLoss:     Duration(2 * time.Second),

@@ -188,6 +188,10 @@ public_addresses = ["203.0.113.7", "2001:db8::1"]
 [log]
 level = "warn"
 format = "json"
+[recording]
+dir = "/media/usb/rec"
+require_mount = "/media/usb"
+audio = false
 [[camera]]
 name = "a"
 source = "test"

@@ -93,6 +93,12 @@ func (d *decoder) value(path string, v any, dst reflect.Value) {
 		} else {
 			d.r.problem(path, "%s is not a whole number, write it like 30", describe(v))
 		}
+	case reflect.Bool:
+		if b, ok := v.(bool); ok {
+			dst.SetBool(b)
+		} else {
+			d.r.problem(path, "%s does not fit, write true or false, without quotes", describe(v))
+		}
 	case reflect.String:
 		if s, ok := v.(string); ok {
 			dst.SetString(s)

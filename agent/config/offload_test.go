@@ -96,6 +96,23 @@ func TestOffloadProblems(t *testing.T) {
 	}
 }
 
+// A push that always has a receiver would leave no time to send.
+func TestIdleBesidePush(t *testing.T) {
+	cfg := mustLoad(t, recordingTable+`
+[offload]
+server = "nas.local:9000"
+when = "idle"
+[[camera]]
+name = "a"
+source = "test"
+[[camera.push]]
+url = "udp://192.0.2.1:5000"
+`)
+	if w := cfg.Warnings(); len(w) != 1 || !strings.Contains(w[0].String(), `offload.when: nothing is sent while camera "a" is pushed`) {
+		t.Errorf("warnings %v", w)
+	}
+}
+
 func TestOffloadDiff(t *testing.T) {
 	old, next := Default(), Default()
 	next.Offload.MaxRate = 1

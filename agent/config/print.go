@@ -38,7 +38,7 @@ func writeKeys(b *strings.Builder, table reflect.Value) {
 	for name, field := range fields(table) {
 		secret, isSecret := field.Interface().(Secret)
 		switch {
-		case field.IsZero():
+		case field.IsZero() && field.Kind() != reflect.Bool:
 		case !isSecret:
 			fmt.Fprintf(b, "%s = %s\n", name, literal(field))
 		case secret.file != "":
@@ -60,6 +60,8 @@ func literal(v reflect.Value) string {
 		return quote(string(text))
 	}
 	switch v.Kind() {
+	case reflect.Bool:
+		return strconv.FormatBool(v.Bool())
 	case reflect.Int:
 		return strconv.FormatInt(v.Int(), 10)
 	case reflect.Slice:

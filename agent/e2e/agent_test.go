@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -334,12 +335,14 @@ func TestSenderStopsAndComesBack(t *testing.T) {
 }
 
 // send runs ffmpeg as a sender of MPEG-TS until the returned function or the
-// test ends it. There is a keyframe every half second.
-func send(t *testing.T, port int, size string) (kill func()) {
+// test ends it. There is a keyframe every half second. What more is to be sent
+// is told by further arguments.
+func send(t *testing.T, port int, size string, more ...string) (kill func()) {
 	t.Helper()
-	cmd := exec.Command("ffmpeg", "-loglevel", "error", "-re", "-f", "lavfi", "-i", "testsrc2=rate=30:size="+size,
-		"-c:v", "libx264", "-profile:v", "baseline", "-preset", "ultrafast", "-tune", "zerolatency", "-g", "15", "-b:v", "1500k",
-		"-f", "mpegts", fmt.Sprintf("udp://127.0.0.1:%d?pkt_size=1316", port))
+	cmd := exec.Command("ffmpeg", slices.Concat(
+		[]string{"-loglevel", "error", "-re", "-f", "lavfi", "-i", "testsrc2=rate=30:size=" + size}, more,
+		[]string{"-c:v", "libx264", "-profile:v", "baseline", "-preset", "ultrafast", "-tune", "zerolatency", "-g", "15", "-b:v", "1500k"},
+		[]string{"-f", "mpegts", fmt.Sprintf("udp://127.0.0.1:%d?pkt_size=1316", port)})...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	cmd.Stderr = t.Output()
 	must(t, cmd.Start())

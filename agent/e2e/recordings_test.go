@@ -1,7 +1,9 @@
 package e2e
 
 import (
+	"encoding/json"
 	"fmt"
+	"net/http"
 	"testing"
 	"time"
 
@@ -39,6 +41,58 @@ func TestRecordings(t *testing.T) {
 	if complaints := b.complaints(); len(complaints) > 0 {
 		t.Errorf("the console is not clean: %q", complaints)
 	}
+}
+
+// The sound of a camera is in its recording, and the browser plays it.
+func TestRecordingWithSound(t *testing.T) {
+	t.Parallel()
+	need(t, "ffmpeg")
+	port := freeUDPPort(t)
+	a := startAgent(t, fmt.Sprintf("[recording]\ndir = %q\n[[camera]]\nname = \"hero\"\nsource = \"mpegts\"\nlisten = \"udp://127.0.0.1:%d\"\n",
+		t.TempDir(), port))
+	send(t, port, "640x360", "-f", "lavfi", "-i", "sine=sample_rate=48000", "-c:a", "aac", "-ac", "2")
+	b := newTab(t)
+	for end := time.Now().Add(20 * time.Second); a.recordedSound() < 3; time.Sleep(100 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%v s of sound after 20 s", a.recordedSound())
+		}
+	}
+	b.open(a.url + "/recordings")
+	b.waitText("with sound", 20*time.Second)
+	eval[any](b, "document.querySelector('#recorders button').click()")
+	b.waitText("Download", 20*time.Second)
+	b.do(chromedp.Click("[data-part=play]", chromedp.ByQuery))
+	const player = "document.getElementById('player')"
+	b.waitFor("it plays", player+".currentTime > 0.3", 20*time.Second)
+	b.waitFor("there is sound", player+".webkitAudioDecodedByteCount > 0", 10*time.Second)
+	eval[any](b, player+".currentTime = "+player+".duration - 0.3")
+	b.waitFor("the end after a seek", player+".ended", 20*time.Second)
+	if code := eval[float64](b, player+".error?.code ?? 0"); code != 0 {
+		t.Errorf("the player's error is %v", code)
+	}
+	if complaints := b.complaints(); len(complaints) > 0 {
+		t.Errorf("the console is not clean: %q", complaints)
+	}
+}
+
+// recordedSound returns how many seconds of sound the recordings have.
+func (a *agent) recordedSound() (seconds float64) {
+	a.t.Helper()
+	resp, err := http.Get(a.url + "/api/recordings")
+	must(a.t, err)
+	defer resp.Body.Close()
+	var list struct {
+		Recordings []struct {
+			Audio struct {
+				Duration float64 `json:"duration_seconds"`
+			}
+		}
+	}
+	must(a.t, json.NewDecoder(resp.Body).Decode(&list))
+	for _, r := range list.Recordings {
+		seconds += r.Audio.Duration
+	}
+	return seconds
 }
 
 // Without a folder to record into there is nothing to look at.

@@ -34,6 +34,10 @@ func TestKilledAtRandomMoments(t *testing.T) {
 		"-x264-params", "aud=1:keyint=15:min-keyint=15:scenecut=0", "-f", "h264", clip).CombinedOutput(); err != nil {
 		t.Fatalf("ffmpeg: %v\n%s", err, out)
 	}
+	sound := filepath.Join(dir, "sound.aac")
+	if out, err := exec.Command(ffmpeg, "-v", "error", "-f", "lavfi", "-i", "sine", "-t", "5", "-c:a", "aac", sound).CombinedOutput(); err != nil {
+		t.Fatalf("ffmpeg: %v\n%s", err, out)
+	}
 	out := filepath.Join(dir, "out")
 	if err := os.Mkdir(out, 0o700); err != nil {
 		t.Fatal(err)
@@ -41,12 +45,12 @@ func TestKilledAtRandomMoments(t *testing.T) {
 	rig := func(mode string) *exec.Cmd {
 		cmd := exec.Command(os.Args[0])
 		cmd.Env = append(os.Environ(), "LENSCAST_RIG="+mode, "LENSCAST_RIG_DIR="+filepath.Join(dir, "rec"),
-			"LENSCAST_RIG_CLIP="+clip, "LENSCAST_RIG_JOURNAL="+filepath.Join(dir, "journal"),
+			"LENSCAST_RIG_CLIP="+clip, "LENSCAST_RIG_SOUND="+sound, "LENSCAST_RIG_JOURNAL="+filepath.Join(dir, "journal"),
 			"LENSCAST_RIG_OUT="+out, "LENSCAST_RIG_SEGMENT=1s")
 		cmd.Stderr = os.Stderr
 		return cmd
 	}
-	finished, worst := 0, 0.0
+	finished, withSound, worst := 0, 0, 0.0
 	for n := range kills {
 		cmd := rig("record")
 		if err := cmd.Start(); err != nil {
@@ -77,12 +81,18 @@ func TestKilledAtRandomMoments(t *testing.T) {
 			if b, err := exec.Command(ffmpeg, "-v", "error", "-i", f, "-f", "null", "-").CombinedOutput(); err != nil || len(b) > 0 {
 				t.Errorf("kill %d: ffmpeg: %v\n%s", n, err, b)
 			}
+			if packets := packetTimes(t, f); len(packets) > 0 {
+				withSound++
+			}
 			if err := os.Remove(f); err != nil {
 				t.Fatal(err)
 			}
 		}
 	}
-	t.Logf("%d kills: %d finished recordings, at most %.3f s lost of the running one", kills, finished, worst)
+	t.Logf("%d kills: %d finished recordings, at most %.3f s lost of the running one, %d files with sound", kills, finished, worst, withSound)
+	if withSound == 0 {
+		t.Error("no recording has sound")
+	}
 	if finished == 0 {
 		t.Error("no recording was finished before a kill")
 	}

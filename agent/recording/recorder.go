@@ -7,6 +7,7 @@ package recording
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,29 +18,8 @@ import (
 	"github.com/lenscast/lenscast/agent/recording/archive"
 	"github.com/lenscast/lenscast/agent/retry"
 	"github.com/lenscast/lenscast/agent/stream"
+	"github.com/lenscast/lenscast/capture/aac"
 	"github.com/lenscast/lenscast/capture/h264"
-)
-
-// State is what a recorder does.
-//
-//	           Start                 IDR                     Stop
-//	standby ─────────► waiting ─────────────► recording ─────────► standby
-//	                    ▲ ▲ ▲                  │ │ │
-//	                    │ │ └─ source is silent┘ │ │
-//	   there is room ── │ └──── no room ◄── full ┘ │
-//	                    └── after a while ◄── failed
-//
-// Full and failed leave by themselves: the first as soon as there is room,
-// the second after a back-off. A snapshot of the state may be old already.
-type State string
-
-// The states.
-const (
-	Standby   State = "standby"   // nobody wants a recording
-	Waiting   State = "waiting"   // wanted, but no picture to begin with has come
-	Recording State = "recording" // pictures are written
-	Full      State = "disk full" // wanted, but there is no room
-	Failed    State = "failed"    // wanted, but writing failed
 )
 
 const (
@@ -83,8 +63,11 @@ type Params struct {
 	// goes: half of it collects in memory while the other half is being
 	// written. Default 2 s. More of it means fewer writes.
 	MaxLoss time.Duration
-	// Manual waits for Start. Otherwise all is recorded.
+	// Manual waits for Start. What was started goes on until Stop, also
+	// after a power cut. Otherwise all is recorded.
 	Manual bool
+	// Audio says that the sound is recorded, too, if there is any.
+	Audio bool
 	// PreRoll is how much of what came before Start is recorded too, and
 	// PreRollSize how many bytes of memory it may take: with more, it is
 	// shorter. Defaults: the current group of pictures, 32 MiB.
@@ -92,16 +75,6 @@ type Params struct {
 	PreRollSize int
 	// GapReason, when set, tells why no pictures came of late, for people.
 	GapReason func() string
-}
-
-// Status describes a recorder.
-type Status struct {
-	State  State     `json:"state"`
-	Reason string    `json:"reason,omitempty"` // why it is full or failed
-	Since  time.Time `json:"since"`
-	Wanted bool      `json:"wanted"` // false before Start and after Stop
-	// PreRoll is how much Start would have in front now.
-	PreRoll archive.Seconds `json:"preroll_seconds"`
 }
 
 // Recorder records one camera.
@@ -114,8 +87,10 @@ type Recorder struct {
 
 	// The rest belongs to Run.
 	reader   *stream.Reader
+	audio    *stream.AudioReader // nil when no sound is recorded
 	ring     preRoll
 	writer   *archive.Writer
+	begun    time.Duration // PTS of the first picture written
 	last     picture       // the last one written
 	interval time.Duration // between the last two
 	sps, pps []byte        // of the recording
@@ -124,6 +99,11 @@ type Recorder struct {
 	retryAt  time.Time
 	settling chan error // gives the result of a Finish, nil when none runs
 	backoff  *retry.Backoff
+
+	newest    *aac.Frame // the last frame of sound that came, and when
+	audioAt   time.Time
+	audioLost uint64          // by the reader of it, when last looked at
+	late      *archive.Writer // ended, and waits for its last sound; nil mostly
 }
 
 // New makes a recorder.
@@ -145,64 +125,8 @@ func New(p Params) *Recorder {
 		ring:    preRoll{length: p.PreRoll, limit: p.PreRollSize},
 		backoff: retry.New(retry.Policy{Floor: time.Second, Cap: time.Minute}),
 	}
-	r.status = Status{State: Standby, Since: time.Now(), Wanted: !p.Manual}
+	r.status = Status{State: Standby, Since: time.Now(), Wanted: !p.Manual || p.Archive.Wanted(p.Camera)}
 	return r
-}
-
-// Start begins a recording, if there is none, with what the pre-roll holds.
-func (r *Recorder) Start() { r.want(true) }
-
-// Stop ends the recording, if there is one.
-func (r *Recorder) Stop() { r.want(false) }
-
-func (r *Recorder) want(on bool) {
-	r.mu.Lock()
-	r.status.Wanted = on
-	r.mu.Unlock()
-	r.nudge()
-}
-
-// nudge makes Run look around.
-func (r *Recorder) nudge() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.poke != nil {
-		r.poke()
-	}
-}
-
-// Status returns what the recorder does now.
-func (r *Recorder) Status() Status {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.status
-}
-
-func (r *Recorder) wanted() bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.status.Wanted
-}
-
-// enter changes the state. Changes for the worse and back are logged.
-func (r *Recorder) enter(s State, why error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	reason := ""
-	if why != nil {
-		reason = why.Error()
-	}
-	if r.status.State == s {
-		r.status.Reason = reason
-		return
-	}
-	log := r.p.Log.With("camera", r.p.Camera, "state", s)
-	if why != nil {
-		log.Error("recording stopped; it goes on by itself", "err", why)
-	} else if r.status.State == Full || r.status.State == Failed {
-		log.Info("recording goes on")
-	}
-	r.status.State, r.status.Reason, r.status.Since = s, reason, time.Now()
 }
 
 // Run records until ctx or the stream ends. It returns an error only when the recording
@@ -210,6 +134,10 @@ func (r *Recorder) enter(s State, why error) {
 func (r *Recorder) Run(ctx context.Context) error {
 	r.reader = r.p.Stream.Subscribe(stream.AtOnce, queue)
 	defer r.reader.Close()
+	if r.p.Audio {
+		r.audio = r.p.Stream.SubscribeAudio(maxAudio)
+		defer r.audio.Close()
+	}
 	defer r.ring.clear()
 	alarm := time.AfterFunc(silence, r.nudge)
 	defer alarm.Stop()
@@ -219,9 +147,11 @@ func (r *Recorder) Run(ctx context.Context) error {
 		switch {
 		case err == nil:
 			alarm.Reset(silence)
+			r.collectAudio()
 			r.take(picture{au, time.Now()})
 		case ctx.Err() != nil || errors.Is(err, stream.ErrClosed):
 			r.nudge() // lets go of the context
+			r.collectAudio()
 			return errors.Join(r.finish(0), r.settle())
 		default: // nudged
 			wait = r.arm(ctx)
@@ -244,6 +174,7 @@ func (r *Recorder) arm(ctx context.Context) context.Context {
 
 // lookAround does what need not wait for a picture.
 func (r *Recorder) lookAround() {
+	r.collectAudio()
 	switch {
 	case r.writer != nil && !r.wanted():
 		r.end(Standby)
@@ -252,6 +183,7 @@ func (r *Recorder) lookAround() {
 	case r.writer == nil:
 		r.begin()
 	}
+	r.remember()
 }
 
 // take takes the next picture.
@@ -292,7 +224,8 @@ func (r *Recorder) begin() {
 		r.failed(err)
 		return
 	}
-	r.writer, r.last, r.interval, r.dropped = w, first, 0, r.reader.Dropped()
+	r.expectAudio(w, now)
+	r.writer, r.begun, r.last, r.interval, r.dropped = w, first.au.PTS, first, 0, r.reader.Dropped()
 	r.sps, r.pps = parameterSets(first.au)
 	r.enter(Recording, nil)
 	pictures := r.ring.pictures[1:]
@@ -336,6 +269,7 @@ func (r *Recorder) write(pic picture) {
 		r.interval = step
 	}
 	r.last = pic
+	r.writeAudio(pic.au.PTS)
 	err := r.writer.Write(pic.au)
 	if err == nil {
 		r.retryAt = time.Time{}
@@ -379,23 +313,35 @@ func (r *Recorder) cut(next time.Duration) bool {
 }
 
 // finish makes the last pictures durable, and lets the rest, that takes a
-// while on a slow card, be done beside the next recording.
+// while on a slow card, be done beside the next recording. If that follows at
+// once, with the picture at next, the sound that is on its way is waited for.
 func (r *Recorder) finish(next time.Duration) error {
+	r.finishLate()
 	if r.writer == nil {
 		return nil
 	}
+	r.writeAudio(cmp.Or(next, r.last.au.PTS+r.interval))
 	w := r.writer
 	r.writer = nil
 	if err := w.End(next); err != nil {
 		w.Abandon()
 		return err
 	}
+	if next != 0 && w.HasAudio() && !r.audioPassed(next) {
+		r.late = w
+	} else {
+		r.finishBeside(w)
+	}
+	return nil
+}
+
+// finishBeside finishes a recording beside the next one.
+func (r *Recorder) finishBeside(w *archive.Writer) {
 	if err := r.settle(); err != nil {
 		r.p.Log.Error("a recording could not be finished; it will be", "camera", r.p.Camera, "err", err)
 	}
 	r.settling = make(chan error, 1)
 	go func(done chan<- error) { done <- w.Finish() }(r.settling)
-	return nil
 }
 
 // settle waits until the recording before is finished.
@@ -410,6 +356,7 @@ func (r *Recorder) settle() error {
 
 // failed says why there is no recording, and when to try again.
 func (r *Recorder) failed(err error) {
+	r.finishLate()
 	if errors.Is(err, archive.ErrFull) {
 		r.retryAt = time.Now().Add(lookForRoom)
 		r.enter(Full, err)

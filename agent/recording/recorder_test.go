@@ -243,6 +243,25 @@ func TestManualWithPreRoll(t *testing.T) {
 	})
 }
 
+// What somebody started goes on after a power cut, and what he stopped does
+// not begin again.
+func TestStartHoldsOverAPowerCut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := durabletest.NewDisk("/", 0)
+		src := recordingtest.Synthetic(25, 25, 500)
+		chance := rand.New(rand.NewPCG(1, 1))
+		for n, act := range []func(*recording.Recorder){(*recording.Recorder).Start, (*recording.Recorder).Stop, func(*recording.Recorder) {}} {
+			r := start(t, d, src, archive.Retention{}, recording.Params{Manual: true})
+			r.feed(3 * time.Second)
+			r.state([]recording.State{recording.Standby, recording.Recording, recording.Standby}[n])
+			act(r.recorder)
+			r.feed(3 * time.Second)
+			d = d.AfterPowerCut(chance)
+			r.stop()
+		}
+	})
+}
+
 func TestPreRollIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := start(t, durabletest.NewDisk("/", 0), recordingtest.Synthetic(25, 25, 4000), archive.Retention{},

@@ -27,6 +27,7 @@ import (
 //
 //	LENSCAST_RIG_DIR      where it records
 //	LENSCAST_RIG_CLIP     an H.264 file with access unit delimiters, 30 fps
+//	LENSCAST_RIG_SOUND    an ADTS file that goes with it; empty: no sound
 //	LENSCAST_RIG_JOURNAL  a file, on a disk that survives, of what it did, if any
 //	LENSCAST_RIG_FOR      how long it records, such as 60s; empty: until killed
 //	LENSCAST_RIG_OUT      a folder for the files that check found whole
@@ -77,6 +78,9 @@ func note(format string, args ...any) error {
 	return errors.Join(err, f.Close())
 }
 
+// soundLag is how late the sound comes, as muxers pack it.
+const soundLag = 150 * time.Millisecond
+
 // rigRecord records the clip in a loop, in its time, until it is killed.
 func rigRecord() error {
 	b, err := os.ReadFile(os.Getenv("LENSCAST_RIG_CLIP"))
@@ -86,6 +90,15 @@ func rigRecord() error {
 	src, err := recordingtest.FromAnnexB(b, 30)
 	if err != nil {
 		return err
+	}
+	var sound *recordingtest.Audio
+	if name := os.Getenv("LENSCAST_RIG_SOUND"); name != "" {
+		if b, err = os.ReadFile(name); err != nil {
+			return err
+		}
+		if sound, err = recordingtest.FromADTS(b); err != nil {
+			return err
+		}
 	}
 	segment, err := time.ParseDuration(os.Getenv("LENSCAST_RIG_SEGMENT"))
 	if err != nil {
@@ -109,6 +122,7 @@ func rigRecord() error {
 	s := stream.New("hero")
 	r := recording.New(recording.Params{
 		Camera: "hero", Stream: s, Archive: a, Log: slog.New(slog.NewTextHandler(os.Stderr, nil)), Segment: segment,
+		Audio: true,
 	})
 	ctx, end := context.WithCancel(context.Background())
 	defer end()
@@ -126,6 +140,9 @@ func rigRecord() error {
 		}
 		time.Sleep(au.PTS - time.Since(start))
 		s.Publish(au)
+		for sound != nil && sound.PTS()+soundLag <= au.PTS {
+			s.PublishAudio(sound.Next())
+		}
 		if err := note("published %d", au.PTS+src.Interval); err != nil {
 			return err
 		}

@@ -107,6 +107,7 @@ type Push struct {
 	Affordable      float64 `json:"affordable_bitrate"` // 0 without a known limit
 	Note            string  `json:"note,omitempty"`     // that pictures are left out, and why
 	ICE             *ICE    `json:"ice,omitempty"`      // of WHIP
+	SDP             string  `json:"sdp,omitempty"`      // of RTP: the path of its session description
 }
 
 // ICE is how far a push by WHIP has come to its server.

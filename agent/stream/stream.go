@@ -1,5 +1,6 @@
 // Package stream fans the access units of one camera out to its readers:
-// viewers, pushes, recordings.
+// viewers, pushes, recordings. Its sound goes a way of its own, to those who
+// ask for it, so that it is nothing to all others.
 //
 // Data flows one way, from [Stream.Publish] to [Reader.Next]. What flows back
 // are two small wishes: a keyframe, please, and this many bits per second,
@@ -57,6 +58,7 @@ type Stream struct {
 
 	mu      sync.Mutex
 	readers map[*Reader]struct{}
+	audio   map[*AudioReader]struct{}
 	gop     []*h264.AccessUnit // from the last IDR on, empty before the first
 	gopSize int                // bytes in gop
 	cut     bool               // gop holds only the IDR, the rest was too much
@@ -68,7 +70,7 @@ type Stream struct {
 
 // New makes the stream of the camera called name.
 func New(name string) *Stream {
-	return &Stream{name: name, readers: make(map[*Reader]struct{})}
+	return &Stream{name: name, readers: make(map[*Reader]struct{}), audio: make(map[*AudioReader]struct{})}
 }
 
 // Name returns the camera's name.

@@ -31,6 +31,7 @@ func (s *Server) handler(pages *pages, auth *auth) http.Handler {
 	mux.Handle("/recordings/", private(s.p.Recordings))
 	mux.Handle("/api/recordings", private(s.p.Recordings))
 	mux.Handle("/api/recorder/", private(s.p.Recordings))
+	mux.Handle("GET /push/", private(s.p.Pushes))
 	mux.Handle("/api/offload", private(s.p.Offload))
 	mux.Handle("/api/offload/", private(s.p.Offload))
 

@@ -7,6 +7,7 @@
 //	     /whep/{camera} and the session addresses below it: Params.WHEP
 //	     /recordings/…  and /api/recordings, /api/recorder/…: Params.Recordings
 //	     /api/offload   and below: Params.Offload
+//	GET  /push/…        what receivers of pushes need to know: Params.Pushes
 //	GET  /api/status    what Params.Status returns, as JSON
 //	GET  /metrics       Prometheus text exposition
 //	GET  /healthz       200 "ok" or 503, the only one that never asks who you are
@@ -56,8 +57,8 @@ const (
 	TLSFiles      TLSMode = "files"       // Params.CertFile and Params.KeyFile
 )
 
-// Params is all that a Server needs. WHEP, Recordings, Offload, Status, Metrics, Health and Log
-// are required, the rest may be zero.
+// Params is all that a Server needs. WHEP, Recordings, Offload, Pushes, Status, Metrics,
+// Health and Log are required, the rest may be zero.
 type Params struct {
 	// Listen is the TCP address, "host:port". An empty host means all
 	// addresses, port 0 a free one.
@@ -87,6 +88,9 @@ type Params struct {
 
 	// Offload answers /api/offload and what is below it.
 	Offload http.Handler
+
+	// Pushes answers GET of what is below /push/, guarded like WHEP.
+	Pushes http.Handler
 
 	// Status returns what /api/status shows, a value for encoding/json.
 	Status func() any

@@ -6,6 +6,9 @@ const (
 	// maxAhead is how much faster than real time the stream clock may run
 	// from one picture to the next before that is a jump.
 	maxAhead = time.Second
+	// maxApart is how far sound may be from the newest picture: more than
+	// any muxer lets it lag or lead.
+	maxApart = 5 * time.Second
 	// mapWindow is a time in which at least one picture is expected to
 	// arrive without delay.
 	mapWindow = 5 * time.Second
@@ -54,6 +57,16 @@ func (c *clock) next(raw uint64, arrived time.Time) (pts time.Duration, jumped b
 	c.raw, c.arrived, c.pts = raw, arrived, fromTicks(c.ticks)
 	c.bend(fromTicks(delta), jumped)
 	return c.pts, jumped
+}
+
+// beside returns the media time of the sound with a PTS, by the newest picture.
+// It is not ok when there is none, or its PTS has nothing to do with it.
+func (c *clock) beside(raw uint64) (pts time.Duration, ok bool) {
+	delta := int64((raw-c.raw)<<31) >> 31
+	if !c.running || fromTicks(delta).Abs() > maxApart {
+		return 0, false
+	}
+	return fromTicks(c.ticks + delta), true
 }
 
 // bend fits the map to wall time to the picture that came step after the one

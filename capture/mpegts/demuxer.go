@@ -2,12 +2,15 @@ package mpegts
 
 import (
 	"bytes"
+	"cmp"
+	"slices"
 	"time"
 )
 
-// demuxer takes the access units of one H.264 track out of a transport stream.
-// The track is the first of those that the tables announce on which anything
-// comes; all others are ignored.
+// demuxer takes the access units of one H.264 track out of a transport stream,
+// and the frames of the AAC track beside it. The former is
+// the first that the tables announce and on which anything comes, the latter
+// the first of the same program; all others are ignored.
 type demuxer struct {
 	tables tables
 	units  unitBuilder
@@ -19,6 +22,11 @@ type demuxer struct {
 	last      [packetSize]byte
 	lastSize  int
 	scrambled bool // the newest packet of the track was
+
+	sound    audioBuilder
+	audio    uint16 // PID, 0 while there is none
+	describe func(text string)
+	changes  int // of the tables, when the sound was last described
 
 	others [pidNull]continuity // of the other PIDs
 }
@@ -55,6 +63,13 @@ func newDemuxer(emit func(unit), lost func(reason string)) *demuxer {
 	return &demuxer{units: unitBuilder{emit: emit, lost: lost}, lost: lost}
 }
 
+// listen lets the demuxer call emit with every frame of sound, and describe
+// with what sound there is, whenever that changes.
+func (d *demuxer) listen(emit func(sound), describe func(text string)) {
+	d.sound = audioBuilder{emit: emit, refuse: describe}
+	d.describe = describe
+}
+
 // add takes a transport packet. Damaged ones are as good as lost: the next of
 // the same track has a gap in its continuity_counter.
 func (d *demuxer) add(b []byte, arrived time.Time) {
@@ -75,9 +90,38 @@ func (d *demuxer) add(b []byte, arrived time.Time) {
 	if d.video == 0 && p.start && d.tables.isH264(p.pid) {
 		d.video = p.pid
 	}
+	if d.describe != nil && d.video != 0 && d.changes != d.tables.changes {
+		d.changes = d.tables.changes
+		d.findAudio()
+	}
 	if p.pid == d.video && len(p.payload) > 0 {
 		d.addVideo(p, arrived)
 	}
+	if p.pid == d.audio && d.audio != 0 && len(p.payload) > 0 {
+		d.sound.add(p)
+	}
+}
+
+// findAudio chooses the AAC track beside the video.
+func (d *demuxer) findAudio() {
+	tracks := d.tables.beside(d.video)
+	if d.audio != 0 && slices.Contains(tracks, track{d.audio, kindAAC}) {
+		return
+	}
+	d.audio = 0
+	d.sound.reset()
+	other := ""
+	for _, t := range tracks {
+		if t.kind == kindAAC {
+			d.audio = t.pid
+			return
+		}
+		other = cmp.Or(other, audioName(t.kind))
+	}
+	if other != "" {
+		other = "sound left out: it is " + other + ", set the sender to AAC in ADTS"
+	}
+	d.describe(other)
 }
 
 func (d *demuxer) addVideo(p packet, arrived time.Time) {
@@ -105,4 +149,5 @@ func (d *demuxer) flush() { d.units.flush() }
 func (d *demuxer) gap(reason string) {
 	d.counting = false
 	d.units.fail(reason)
+	d.sound.reset()
 }

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/lenscast/lenscast/capture"
+	"github.com/lenscast/lenscast/capture/aac"
 	"github.com/lenscast/lenscast/capture/h264"
 )
 
@@ -27,6 +28,8 @@ type recorder struct {
 	at      []time.Time // when each unit came
 	lost    []string
 	trouble []error
+	audio   []*aac.Frame
+	sounds  []string
 }
 
 func newRecorder() *recorder { return &recorder{changed: make(chan struct{})} }
@@ -42,6 +45,9 @@ func (r *recorder) change(f func()) {
 func (r *recorder) Opened(i capture.Info) { r.change(func() { r.opened = append(r.opened, i) }) }
 func (r *recorder) Lost(reason string)    { r.change(func() { r.lost = append(r.lost, reason) }) }
 func (r *recorder) Trouble(err error)     { r.change(func() { r.trouble = append(r.trouble, err) }) }
+
+func (r *recorder) WriteAudio(f *aac.Frame)   { r.change(func() { r.audio = append(r.audio, f) }) }
+func (r *recorder) DescribeAudio(text string) { r.change(func() { r.sounds = append(r.sounds, text) }) }
 
 func (r *recorder) Write(au *h264.AccessUnit) {
 	r.change(func() { r.units, r.at = append(r.units, au), append(r.at, time.Now()) })

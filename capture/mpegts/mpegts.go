@@ -6,8 +6,8 @@
 // The H.264 passes through untouched. One sender is listened to at a time; it
 // may stop, come back and change its format at any time. Transport packets may
 // come seven to a datagram or in any other way, also within RTP (RFC 2250).
-// Sound and everything else but the first H.264 track that is not empty is
-// ignored.
+// The sound beside it does, too, if it is AAC in ADTS, for a sink that takes
+// sound. Everything else but the first H.264 track that is not empty is ignored.
 //
 // # Loss
 //
@@ -94,6 +94,10 @@ func (s *Source) Run(ctx context.Context, sink capture.Sink) error {
 		return err
 	}
 	defer func() { _ = conn.Close() }()
+	in, err := newSocket(conn)
+	if err != nil {
+		return err
+	}
 	// A deadline in the past ends the read that is waiting.
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()
@@ -101,7 +105,6 @@ func (s *Source) Run(ctx context.Context, sink capture.Sink) error {
 	sink.Opened(capture.Info{Mode: capture.Passthrough, Detail: "MPEG-TS at " + s.address.String()})
 	now := time.Now()
 	r := newReceiver(s.address.String(), sink, s.log, now)
-	in := newSocket(conn)
 	ticked := now.Add(-tickInterval)
 	for ctx.Err() == nil {
 		if now.Sub(ticked) >= tickInterval {

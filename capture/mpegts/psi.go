@@ -132,7 +132,11 @@ func parsePMT(body []byte) (tracks []track) {
 	return tracks
 }
 
-const kindH264 = 0x1b
+// stream_type of what is taken (table 2-34).
+const (
+	kindAAC  = 0x0f // with ADTS
+	kindH264 = 0x1b
+)
 
 // videoName names the video that a stream_type (table 2-34) stands for, "" if
 // it is none.
@@ -156,11 +160,28 @@ func videoName(kind byte) string {
 	return ""
 }
 
+// audioName names the sound that a stream_type (table 2-34, ATSC A/53 part 3)
+// stands for, "" if it is none.
+func audioName(kind byte) string {
+	switch kind {
+	case 0x03, 0x04:
+		return "MPEG audio"
+	case kindAAC:
+		return "AAC"
+	case 0x11:
+		return "AAC in LATM"
+	case 0x81:
+		return "AC-3"
+	}
+	return ""
+}
+
 // tables follows the PAT and the PMTs of a transport stream.
 type tables struct {
 	pat      section
 	programs []program
 	tracks   []track // of all programs, in the order of the PAT
+	changes  int     // of tracks
 }
 
 type program struct {
@@ -213,6 +234,7 @@ func (t *tables) setPrograms(pids []uint16) {
 
 func (t *tables) list() {
 	t.tracks = nil
+	t.changes++
 	for _, p := range t.programs {
 		t.tracks = append(t.tracks, p.tracks...)
 	}
@@ -225,6 +247,17 @@ func (t *tables) isH264(pid uint16) bool {
 
 func (t *tables) hasH264() bool {
 	return slices.ContainsFunc(t.tracks, func(tr track) bool { return tr.kind == kindH264 })
+}
+
+// beside returns the tracks of the program that the video belongs to: those
+// of others have other clocks.
+func (t *tables) beside(video uint16) []track {
+	for _, p := range t.programs {
+		if slices.Contains(p.tracks, track{video, kindH264}) {
+			return p.tracks
+		}
+	}
+	return nil
 }
 
 // describe names the tracks for people.

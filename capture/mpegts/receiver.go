@@ -26,6 +26,7 @@ const (
 type receiver struct {
 	address string // that is listened at, for people
 	sink    capture.Sink
+	audio   capture.AudioSink // the same, nil when it takes no sound
 	log     *slog.Logger
 
 	sender     netip.AddrPort // the one that is listened to
@@ -49,13 +50,23 @@ type receiver struct {
 	lastPacket  time.Time // a transport packet came
 	lastPicture time.Time // a picture was written
 	told        string    // told since then
+	sounds      string    // what sound comes, as the sink was told
 }
 
 func newReceiver(address string, sink capture.Sink, log *slog.Logger, now time.Time) *receiver {
 	r := &receiver{address: address, sink: sink, log: log, began: now}
-	r.demuxer = newDemuxer(r.unit, r.lost)
+	r.audio, _ = sink.(capture.AudioSink)
+	r.demux()
 	r.eachPacket = func(b []byte) { r.demuxer.add(b, r.arrived) }
 	return r
+}
+
+// demux begins with another stream.
+func (r *receiver) demux() {
+	r.demuxer = newDemuxer(r.unit, r.lost)
+	if r.audio != nil {
+		r.demuxer.listen(r.sound, r.describe)
+	}
 }
 
 // datagram takes what a sender sent.
@@ -108,7 +119,7 @@ func (r *receiver) accept(payload []byte, from netip.AddrPort, now time.Time) bo
 	}
 	r.sender, r.stranger = from, false
 	r.sync, r.rtp, r.refused = syncer{}, false, nil
-	r.demuxer = newDemuxer(r.unit, r.lost)
+	r.demux()
 	r.assembler = h264.Assembler{}
 	return true
 }
@@ -158,6 +169,28 @@ func (r *receiver) dropped(reason error, jumped bool) {
 		r.refused = nil
 	case !errors.Is(reason, h264.ErrNoPicture):
 		r.lost(reason.Error())
+	}
+}
+
+// sound takes a frame of sound of the demuxer.
+func (r *receiver) sound(s sound) {
+	pts, ok := r.clock.beside(s.pts)
+	if !ok {
+		if r.clock.running {
+			r.describe("sound left out: its timestamps are far from those of the pictures")
+		}
+		return
+	}
+	r.describe(s.frame.String())
+	s.frame.PTS = pts + s.since
+	r.audio.WriteAudio(&s.frame)
+}
+
+// describe tells the sink which sound comes, when that is news.
+func (r *receiver) describe(sound string) {
+	if sound != r.sounds {
+		r.sounds = sound
+		r.audio.DescribeAudio(sound)
 	}
 }
 

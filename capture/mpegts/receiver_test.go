@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/lenscast/lenscast/capture"
+	"github.com/lenscast/lenscast/capture/aac"
 	"github.com/lenscast/lenscast/capture/h264"
 )
 
@@ -20,12 +21,16 @@ type sink struct {
 	units    []*h264.AccessUnit
 	losses   []string
 	troubles []error
+	audio    []*aac.Frame
+	sounds   []string
 }
 
 func (s *sink) Opened(capture.Info)       {}
 func (s *sink) Write(au *h264.AccessUnit) { s.units = append(s.units, au) }
 func (s *sink) Lost(reason string)        { s.losses = append(s.losses, reason) }
 func (s *sink) Trouble(err error)         { s.troubles = append(s.troubles, err) }
+func (s *sink) WriteAudio(f *aac.Frame)   { s.audio = append(s.audio, f) }
+func (s *sink) DescribeAudio(text string) { s.sounds = append(s.sounds, text) }
 
 var (
 	alice = netip.MustParseAddrPort("192.0.2.1:4000")

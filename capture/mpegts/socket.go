@@ -75,35 +75,10 @@ func join(conn *net.UDPConn, a address) error {
 	return nil
 }
 
-// datagram is what came in one read. The data is reused with the next.
+// datagram is what came in one. The data is good until the next read.
 type datagram struct {
 	data    []byte
 	from    netip.AddrPort
 	age     time.Duration // since it arrived at this machine
 	dropped uint32        // datagrams the socket had no room for, since it is open
-}
-
-// socket reads datagrams one at a time. At the thousand a second that cameras
-// send, reading 16 with one call of x/net was not measurably faster, and it
-// allocates twice for each.
-type socket struct {
-	conn    *net.UDPConn
-	buf     []byte
-	control []byte
-	dropped uint32
-}
-
-func newSocket(conn *net.UDPConn) *socket {
-	return &socket{conn: conn, buf: make([]byte, maxDatagram), control: make([]byte, controlSize)}
-}
-
-func (s *socket) read() (datagram, error) {
-	n, nc, _, from, err := s.conn.ReadMsgUDPAddrPort(s.buf, s.control)
-	if err != nil {
-		return datagram{}, err
-	}
-	d := datagram{data: s.buf[:n], from: netip.AddrPortFrom(from.Addr().Unmap(), from.Port())}
-	d.age, s.dropped = parseControl(s.control[:nc], s.dropped)
-	d.dropped = s.dropped
-	return d, nil
 }

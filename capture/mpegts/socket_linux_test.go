@@ -56,7 +56,10 @@ func TestSocketTells(t *testing.T) {
 	for range sent {
 		write()
 	}
-	in := newSocket(conn)
+	in, err := newSocket(conn)
+	if err != nil {
+		t.Fatal(err)
+	}
 	got := uint32(0)
 	if err := conn.SetReadDeadline(time.Now().Add(100 * time.Millisecond)); err != nil {
 		t.Fatal(err)

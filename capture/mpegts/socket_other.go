@@ -4,10 +4,8 @@ package mpegts
 
 import (
 	"net"
-	"time"
+	"net/netip"
 )
-
-const controlSize = 0
 
 func setOptions(int, bool) error { return nil }
 
@@ -15,4 +13,20 @@ func growBuffer(conn *net.UDPConn, size int) (int, error) {
 	return size, conn.SetReadBuffer(size)
 }
 
-func parseControl(_ []byte, dropped uint32) (time.Duration, uint32) { return 0, dropped }
+// socket reads datagrams.
+type socket struct {
+	conn *net.UDPConn
+	buf  []byte
+}
+
+func newSocket(conn *net.UDPConn) (*socket, error) {
+	return &socket{conn: conn, buf: make([]byte, maxDatagram)}, nil
+}
+
+func (s *socket) read() (datagram, error) {
+	n, from, err := s.conn.ReadFromUDPAddrPort(s.buf)
+	if err != nil {
+		return datagram{}, err
+	}
+	return datagram{data: s.buf[:n], from: netip.AddrPortFrom(from.Addr().Unmap(), from.Port())}, nil
+}

@@ -22,6 +22,7 @@ set -eu
 rounds=${ROUNDS:-3} seconds=${SECONDS_EACH:-40} burst=${BURST:-4kb}
 links=${LINKS:-20 8 20-5} bulks=${BULKS:-none lenscast plain 12000000 3000000}
 cd "$(dirname "$0")/../.."
+. scripts/bench/slowlink.sh
 work=$(mktemp -d)
 results=${KEEP:-$work/results}
 mkdir -p "$results"
@@ -29,36 +30,17 @@ export CGO_ENABLED=0
 go build -o "$work/yield" ./scripts/bench/yield
 go build -o "$work/lenscast" ./agent
 echo bench-token >"$work/token"
-printf bench-token >"$work/plain-token"
 pids=
 
 cleanup() {
 	# shellcheck disable=SC2086 # a list
 	[ -z "$pids" ] || kill $pids 2>/dev/null || true
-	for ns in lcast-send lcast-mid lcast-view; do
-		ip netns del "$ns" 2>/dev/null || true
-	done
+	remove_link
 	rm -rf "$work"
 }
 trap cleanup EXIT INT TERM
 
-for ns in lcast-send lcast-mid lcast-view; do
-	ip netns add "$ns"
-	ip -n "$ns" link set lo up
-done
-ip link add eth0 netns lcast-send type veth peer name send netns lcast-mid
-ip link add eth0 netns lcast-view type veth peer name view netns lcast-mid
-ip -n lcast-send addr add 10.99.1.1/24 dev eth0
-ip -n lcast-mid addr add 10.99.1.2/24 dev send
-ip -n lcast-mid addr add 10.99.2.1/24 dev view
-ip -n lcast-view addr add 10.99.2.2/24 dev eth0
-ip -n lcast-send link set eth0 up
-ip -n lcast-mid link set send up
-ip -n lcast-mid link set view up
-ip -n lcast-view link set eth0 up
-ip -n lcast-send route add default via 10.99.1.2
-ip -n lcast-view route add default via 10.99.2.1
-ip netns exec lcast-mid sysctl -qw net.ipv4.ip_forward=1
+make_link
 
 run() { # LINK BULK ROUND
 	length=$seconds at=0
@@ -76,7 +58,7 @@ run() { # LINK BULK ROUND
 	pids="$receiver $watcher"
 	sleep 1
 	ip netns exec lcast-send "$work/yield" send -live "rtp://10.99.2.2:5004?pkt_size=1200" \
-		-receiver 10.99.2.2:9000 -token-file "$work/plain-token" -bulk "$2" -out "$results/$1.$2.$3.sent.json" &
+		-receiver 10.99.2.2:9000 -token-file "$work/token" -bulk "$2" -out "$results/$1.$2.$3.sent.json" &
 	sender=$!
 	pids="$pids $sender"
 	wait "$watcher"

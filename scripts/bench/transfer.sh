@@ -1,21 +1,32 @@
 #!/bin/bash
-# transfer.sh: how fast files get to a receiver, verified and synced, beside what others do without that: one file of 1 GiB
-# and 10,000 of 100 KiB, over loopback, from memory to memory (/dev/shm), all tools in turn in one run, best of 3.
-# SIZE_MIB, FILES and RUNS make it smaller. CPU is user and system time of both sides. Figures of a machine that does
-# something else meanwhile mean little; the ratios still hold some truth.
+# transfer.sh: how fast files get to a receiver, verified and synced, beside other tools: one file of 1 GiB and 10,000 of
+# 100 KiB over loopback, in a folder in memory, all tools in turn in one run, best of 3. Then the memory of 100 transfers at
+# once. SIZE_MIB, FILES and RUNS make it smaller, DIR=/var/tmp takes a disk. CPU is user and system time of both sides.
+# Figures of a machine that does something else meanwhile mean little; the ratios still hold some truth.
 #
-# Compares what is installed of rsync (daemon, -W), scp (own sshd, aes128-gcm), nc, iperf3. Needs 5 GiB in /dev/shm.
+# What is compared with what: lenscast confirms a file when it is verified by SHA-256 and synced. rsync verifies (xxh128)
+# and syncs only with --fsync, so that row is its fair peer; the row without is printed because that is how people run it.
+# scp neither verifies beyond its encryption nor syncs, nc does nothing of all that. "Recording" is a file that lenscast has
+# recorded, whose SHA-256 lies beside it, so that it is taken only once more, by the receiver; of any other file both sides
+# take it.
+#
+# Compares what is installed of rsync (daemon, -W), scp (own sshd, aes128-gcm), nc, iperf3. Needs 5 GiB in DIR.
 set -uo pipefail
 
 here=$(dirname "$(readlink -f "$0")")
 size=${SIZE_MIB:-1024} files=${FILES:-10000} runs=${RUNS:-3}
-work=$(mktemp -d /dev/shm/transfer-bench.XXXXXX)
+work=$(mktemp -d "${DIR:-/dev/shm}/transfer-bench.XXXXXX")
 servers=()
 trap '{ kill "${servers[@]}"; wait; } 2>/dev/null; rm -rf "$work"' EXIT
-mkdir "$work/in" "$work/many"
+mkdir "$work/in" "$work/many" "$work/recorded" "$work/recordings"
 (cd "$here/../.." && CGO_ENABLED=0 go build -o "$work/lenscast" ./agent) || exit
 head -c "${size}M" /dev/urandom >"$work/big"
 head -c "$((files * 100))K" /dev/urandom | (cd "$work/many" && split -a 5 -b 100K --additional-suffix .mp4 -)
+# describe puts beside a file what lenscast puts beside a recording.
+describe() { printf '{"size":%d,"sha256":"%s"}' "$(stat -c %s "$1")" "$2" >"${1%.mp4}.json"; }
+ln "$work/big" "$work/recorded/big.mp4"
+describe "$work/recorded/big.mp4" "$(sha256sum <"$work/big" | cut -d' ' -f1)"
+(cd "$work/many" && ln -- *.mp4 ../recordings && sha256sum -- *.mp4) | while read -r sum name; do describe "$work/recordings/$name" "$sum"; done
 port=$((20000 + RANDOM % 20000))
 
 have() { command -v "$1" >/dev/null || { echo "no $1 on this machine"; return 1; }; }
@@ -41,25 +52,31 @@ measure() {
 	awk -v n="$name" -v b="$bytes" -v t="$best" -v c="$cpu" 'BEGIN {printf "%-44s %7.3f s  %5.2f GB/s  %5.2f ns/B CPU\n", n, t, b / t / 1e9, c / b * 1e9}'
 }
 
-start_lenscast() { # FLAGS…
+start_lenscast() {
 	rm -rf "$work/rx"
 	mkdir "$work/rx"
-	"$work/lenscast" receive -dir "$work/rx" -listen "127.0.0.1:$port" -keep-free 1MiB -log-level warn "$@" >/dev/null 2>"$work/rx.log" &
+	"$work/lenscast" receive -dir "$work/rx" -listen ":$port" -token-file "$work/token" -keep-free 1MiB -log-level warn >/dev/null 2>"$work/rx.log" &
 	receiver=$!
 	servers+=("$receiver")
 	until_open "$port"
+	local pin
+	pin=$(openssl x509 -in "$work/rx/.lenscast/certificate.pem" -pubkey -noout |
+		openssl pkey -pubin -outform der | openssl dgst -sha256 -binary | base64)
+	secure=(-pin "sha256//$pin")
 }
-send() { rm -rf "$work"/rx/bench "$work"/rx/.lenscast/done/bench && "$work/lenscast" send -agent bench "$@"; }
-peak() { awk '/VmHWM/ {printf "    receiver at most %.1f MiB resident\n", $2 / 1024}' "/proc/$receiver/status"; }
+clear_rx() { rm -rf "$work"/rx/bench "$work"/rx/.lenscast/done/bench; }
+send() { clear_rx && "$work/lenscast" send -agent bench -token-file "$work/token" "$@"; }
+peak() { awk -v n="$1" '/VmHWM/ {printf "    %s at most %.1f MiB resident\n", n, $2 / 1024}' "/proc/$2/status" 2>/dev/null; }
 
 big=$((size * 1048576)) small=$((files * 102400))
+echo secret >"$work/token"
 echo "== one file of $size MiB"
 start_lenscast
-pin=$(openssl x509 -in "$work/rx/.lenscast/certificate.pem" -pubkey -noout |
-	openssl pkey -pubin -outform der | openssl dgst -sha256 -binary | base64)
-measure "lenscast send (verified, synced)" $big $receiver send "$work/big" "127.0.0.1:$port"
-measure "lenscast send, TLS" $big $receiver send -pin "sha256//$pin" "$work/big" "127.0.0.1:$port"
-peak
+measure "lenscast send, a recording" $big $receiver send "$work/recorded/big.mp4" "127.0.0.1:$port"
+measure "lenscast send" $big $receiver send "$work/big" "127.0.0.1:$port"
+measure "lenscast send, TLS, a recording" $big $receiver send "${secure[@]}" "$work/recorded/big.mp4" "127.0.0.1:$port"
+measure "lenscast send, TLS" $big $receiver send "${secure[@]}" "$work/big" "127.0.0.1:$port"
+peak receiver "$receiver"
 if have rsync; then
 	printf 'port = %d\naddress = 127.0.0.1\nuse chroot = no\nuid = %d\ngid = %d\n[in]\npath = %s\nread only = no\n' \
 		$((port + 1)) "$(id -u)" "$(id -g)" "$work/in" >"$work/rsyncd.conf"
@@ -67,7 +84,8 @@ if have rsync; then
 	rsyncd=$!
 	servers+=("$rsyncd")
 	until_open $((port + 1))
-	measure "rsync daemon -W" $big $rsyncd rsync -W "$work/big" "rsync://127.0.0.1:$((port + 1))/in/"
+	measure "rsync daemon -W --fsync" $big $rsyncd rsync -W --fsync "$work/big" "rsync://127.0.0.1:$((port + 1))/in/"
+	measure "rsync daemon -W (not synced)" $big $rsyncd rsync -W "$work/big" "rsync://127.0.0.1:$((port + 1))/in/"
 fi
 if have scp && [ -x /usr/sbin/sshd ]; then
 	ssh-keygen -q -t ed25519 -N '' -f "$work/host" && ssh-keygen -q -t ed25519 -N '' -f "$work/key"
@@ -91,16 +109,52 @@ if have nc; then
 fi
 if have iperf3; then
 	iperf3 -s -B 127.0.0.1 -p $((port + 4)) >/dev/null 2>&1 &
-	servers+=($!)
+	iperfd=$!
+	servers+=("$iperfd")
 	until_open $((port + 4))
-	measure "iperf3 (memory to memory)" $big 0 iperf3 -c 127.0.0.1 -p $((port + 4)) -n "$big"
+	measure "iperf3 (memory to memory)" $big $iperfd iperf3 -c 127.0.0.1 -p $((port + 4)) -n "$big"
 fi
 
 echo "== $files files of 100 KiB"
-cd "$work/many" || exit
-list() { find . -name '*.mp4' -print0 | sort -z; }
-send_many() { rm -rf "$work"/rx/bench "$work"/rx/.lenscast/done/bench && list | xargs -0 sh -c 'exec "$0" send -agent bench -parallel 4 "$@" "127.0.0.1:'"$port"'"' "$work/lenscast"; }
-measure "lenscast send -parallel 4 (verified, synced)" $small $receiver send_many
-peak
-[ -n "${rsyncd:-}" ] && measure "rsync daemon -W" $small $rsyncd rsync -rW "$work/many/" "rsync://127.0.0.1:$((port + 1))/in/"
+# send_many FOLDER FLAGS…: all files of it, in one call.
+send_many() {
+	local folder=$1
+	shift
+	clear_rx && (cd "$folder" && exec "$work/lenscast" send -agent bench -token-file "$work/token" "$@" -- *.mp4 "127.0.0.1:$port")
+}
+measure "lenscast send, recordings" $small $receiver send_many "$work/recordings"
+measure "lenscast send" $small $receiver send_many "$work/many"
+measure "lenscast send, TLS" $small $receiver send_many "$work/many" "${secure[@]}"
+peak receiver "$receiver"
+if [ -n "${rsyncd:-}" ]; then
+	measure "rsync daemon -W --fsync" $small $rsyncd rsync -rW --fsync "$work/many/" "rsync://127.0.0.1:$((port + 1))/in/"
+	measure "rsync daemon -W (not synced)" $small $rsyncd rsync -rW "$work/many/" "rsync://127.0.0.1:$((port + 1))/in/"
+fi
 [ -n "${sshd:-}" ] && measure "scp aes128-gcm" $small $sshd scp -r -c aes128-gcm@openssh.com "${ssh[@]}" "$work/many" "127.0.0.1:$work/in/"
+
+# A receiver takes 64 connections from one address, so they come from two.
+echo "== 100 transfers at once"
+find "$work/in" "$work/many" "$work/recordings" -mindepth 1 -delete
+for i in $(seq 100); do head -c 12M /dev/urandom >"$work/many/$i.mp4"; done
+for mode in plain TLS; do
+	kill "$receiver" && wait "$receiver"
+	start_lenscast
+	[ $mode = TLS ] || secure=()
+	cd "$work/many" || exit
+	for half in "1 50 127.0.0.1" "51 100 [::1]"; do
+		read -r from to host <<<"$half"
+		"$work/lenscast" send -agent bench -token-file "$work/token" "${secure[@]}" -parallel 50 $(seq -f '%.0f.mp4' "$from" "$to") "$host:$port" >/dev/null &
+		sender=$!
+	done
+	open=0
+	while kill -0 "$sender" 2>/dev/null; do
+		now=$(ss -Htn state established "( sport = :$port )" | wc -l)
+		[ "$now" -gt "$open" ] && open=$now
+		last=$(peak "a sender of 50" "$sender")
+		sleep 0.1
+	done
+	wait "$sender"
+	echo "$mode, $open connections"
+	echo "$last"
+	peak receiver "$receiver"
+done

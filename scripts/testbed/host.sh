@@ -1,6 +1,6 @@
 # host.sh: what the scripts that let a guest record have in common. To be sourced after "here" is set.
 #
-# Makes $work with a disk and $share with the rig and a clip of 1080p at 8 Mbit/s in it; all goes at the end.
+# Makes $work with a disk and $share with the rig and a clip of 1080p at 8 Mbit/s with sound in it; all goes at the end.
 
 bed=${TESTBED:-$HOME/.cache/lenscast-testbed}
 "$here/setup.sh" >/dev/null || exit
@@ -15,6 +15,7 @@ trap 'exit 1' INT TERM
 ffmpeg -v error -f lavfi -i testsrc2=size=1920x1080:rate=30 -t 10 -pix_fmt yuv420p -c:v libx264 -preset ultrafast -bf 0 \
 	-b:v 8M -minrate 8M -maxrate 8M -bufsize 4M \
 	-x264-params nal-hrd=cbr:aud=1:keyint=30:min-keyint=30:scenecut=0 -f h264 "$share/clip.h264" || exit
+ffmpeg -v error -f lavfi -i sine=sample_rate=48000 -t 10 -ac 2 -c:a aac -b:a 128k "$share/sound.aac" || exit
 
 disk() { # SIZE: makes a fresh one
 	truncate -s "$1" "$work/disk.img"

@@ -1,6 +1,7 @@
 package filetransfer
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding"
@@ -32,7 +33,8 @@ type exchange struct {
 	answered bool // the receiver has said anything
 	refused  bool // in an OFFER, which leaves the connection usable
 	offset   int64
-	hash     hash.Hash // nil when the digest is known beforehand
+	hash     hash.Hash // nil when the digest is known beforehand; the pipeline's while content is sent
+	noted    error     // why the hash can't be remembered
 	now      Progress
 }
 
@@ -164,14 +166,15 @@ func (x *exchange) read(ctx context.Context, from, to int64) error {
 			return err
 		}
 		from += int64(n)
-		if err := x.hashed(buf[:n], from); err != nil {
-			return err
+		x.hash.Write(buf[:n])
+		if from%HashStep == 0 {
+			x.note(from)
 		}
 		x.now.Checking, x.now.Sent = true, from
 		x.progress(x.now)
 	}
 	x.now.Checking = false
-	return nil
+	return x.noted
 }
 
 func (x *exchange) readAt(p []byte, offset int64) error {
@@ -186,23 +189,15 @@ func (x *exchange) readAt(p []byte, offset int64) error {
 	}
 }
 
-// hashed takes p, the content before end, into the hash.
-func (x *exchange) hashed(p []byte, end int64) error {
-	if x.hash == nil {
-		return nil
-	}
-	x.hash.Write(p)
-	if end%HashStep != 0 {
-		return nil
-	}
+// note remembers the hash of the content before offset.
+func (x *exchange) note(offset int64) {
 	state, err := x.hash.(encoding.BinaryMarshaler).MarshalBinary()
-	if err != nil {
-		return fmt.Errorf("save the hash at %d: %w", end, err)
+	if err == nil {
+		err = x.u.Hashes.record(offset, state)
 	}
-	if err := x.u.Hashes.record(end, state); err != nil {
-		return fmt.Errorf("save the hash at %d: %w", end, err)
+	if err != nil && x.noted == nil {
+		x.noted = fmt.Errorf("save the hash at %d: %w", offset, err)
 	}
-	return nil
 }
 
 // transfer sends the content and waits for the confirmation.
@@ -241,49 +236,76 @@ func (x *exchange) transfer(ctx context.Context) (Receipt, error) {
 
 // content sends the frames and returns the digest of the whole file.
 func (x *exchange) content(ctx context.Context, acks <-chan int64, over chan verdict) (Digest, error) {
-	step := dataBytes
-	if x.p.Pace != nil {
-		step = min(step, x.p.PacedBytes)
+	var steps []step
+	if x.hash != nil {
+		steps = append(steps, x.digest)
 	}
-	if need := headerBytes + int(min(int64(step), x.u.File.Size-x.offset)); len(x.buf) < need {
-		x.buf = make([]byte, need)
-	}
-	frame := x.buf
-	for x.offset < x.u.File.Size {
-		select {
-		case v := <-over: // the receiver ends it
-			over <- v
-			return Digest{}, errors.New("ended by the receiver")
-		case x.now.Durable = <-acks:
-		default:
-		}
-		n := int(min(x.u.File.Size-x.offset, int64(step), HashStep-x.offset%HashStep))
-		if x.p.Pace != nil {
-			n = min(n, int(x.piece.Load()))
-		}
-		payload := frame[headerBytes : headerBytes+n]
-		if err := x.readAt(payload, x.offset); err != nil {
-			return Digest{}, err
-		}
-		if err := x.hashed(payload, x.offset+int64(n)); err != nil {
-			return Digest{}, err
-		}
-		if x.p.Pace != nil {
-			if err := x.p.Pace(ctx, n); err != nil {
-				return Digest{}, fmt.Errorf("pace: %w", err)
-			}
-		}
-		if err := x.out.frame(frameData, frame[:headerBytes+n]); err != nil {
-			return Digest{}, fmt.Errorf("send: %w", err)
-		}
-		x.offset += int64(n)
-		x.now.Sent = x.offset
-		x.progress(x.now)
+	x.steps.start(x.u.File.Size-x.offset, steps...)
+	err := x.frames(ctx, acks, over)
+	if err := cmp.Or(err, x.steps.finish(), x.noted); err != nil {
+		return Digest{}, err
 	}
 	if x.hash == nil {
 		return *x.u.File.SHA256, nil
 	}
 	return Digest(x.hash.Sum(nil)), nil
+}
+
+// frames sends the content.
+func (x *exchange) frames(ctx context.Context, acks <-chan int64, over chan verdict) error {
+	most := x.frameBytes()
+	for x.offset < x.u.File.Size {
+		select {
+		case v := <-over: // the receiver ends it
+			over <- v
+			return errors.New("ended by the receiver")
+		case x.now.Durable = <-acks:
+		default:
+		}
+		n := int(min(x.u.File.Size-x.offset, int64(most), HashStep-x.offset%HashStep))
+		if x.p.Pace != nil {
+			n = min(n, int(x.piece.Load()))
+		}
+		buf := x.steps.buffer(headerBytes + n)
+		frame := buf[:headerBytes+n]
+		if err := x.readAt(frame[headerBytes:], x.offset); err != nil {
+			return err
+		}
+		if x.p.Pace != nil {
+			if err := x.p.Pace(ctx, n); err != nil {
+				return fmt.Errorf("pace: %w", err)
+			}
+		}
+		if err := x.out.frame(frameData, frame); err != nil {
+			return fmt.Errorf("send: %w", err)
+		}
+		if err := x.steps.add(buf, frame[headerBytes:]); err != nil {
+			return err
+		}
+		x.offset += int64(n)
+		if at := x.offset; x.hash != nil && at%HashStep == 0 {
+			x.steps.mark(func(error) { x.note(at) }) // hashing does not fail
+		}
+		x.now.Sent = x.offset
+		x.progress(x.now)
+	}
+	return nil
+}
+
+// digest is the step of the pipeline when the digest is not known beforehand.
+func (x *exchange) digest(p []byte) error {
+	x.hash.Write(p)
+	return nil
+}
+
+// frameBytes is the content of a DATA frame: whole pages, and little enough that
+// one can be hashed while the next is sent.
+func (x *exchange) frameBytes() int {
+	n := min(dataBytes, x.p.BufferBytes/2-bufferUnit) / bufferUnit * bufferUnit
+	if x.p.Pace != nil {
+		n = min(n, x.p.PacedBytes)
+	}
+	return n
 }
 
 // listen takes the receiver's frames until one ends the exchange. The newest

@@ -1,6 +1,7 @@
 package filetransfer
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding"
@@ -18,13 +19,12 @@ type intake struct {
 	file  Incoming
 	token string // for another look at the credentials
 
-	hash   hash.Hash
-	offset int64 // content in the store, hashed
+	hash   hash.Hash // the pipeline's while content comes
+	offset int64     // content that has come
 
-	checkpoints  sync.WaitGroup // at most one, beside the receiving of what follows
-	checkpointAt int64          // where the last one was begun
+	saved        chan error // of a checkpoint beside the receiving; nil: none is on its way
+	checkpointAt int64      // where the last one was begun
 	checkpointed time.Time
-	failed       error // of the last one; valid after checkpoints.Wait
 }
 
 // run offers, receives, verifies and confirms. When it returns an error, what
@@ -43,19 +43,21 @@ func (i *intake) run(ctx context.Context) error {
 	stop := i.beat()
 	defer stop()
 
+	i.steps.start(i.transfer.file.Size-i.offset, i.write, i.digest)
 	sum, err := i.content()
-	i.checkpoints.Wait()
-	if err != nil {
+	done := i.steps.finish()
+	failed := cmp.Or(done, i.settle())
+	switch {
+	case failed != nil:
+		return cmp.Or(err, failed)
+	case err == nil:
+		return i.finish(ctx, sum)
+	case i.offset > i.checkpointAt:
 		// A cut costs nothing of what came whole before it.
-		if i.offset > i.checkpointAt && i.failed == nil {
-			return errors.Join(err, i.save(i.offset, i.state()))
-		}
+		return errors.Join(err, i.save(i.offset, i.state()))
+	default:
 		return err
 	}
-	if i.failed != nil {
-		return i.failed
-	}
-	return i.finish(ctx, sum)
 }
 
 // resume takes up where the store's checkpoint is.
@@ -112,14 +114,14 @@ func (i *intake) content() (*Digest, error) {
 	}
 }
 
+// take passes on p, which lies in a buffer of the pipeline.
 func (i *intake) take(p []byte) error {
 	if int64(len(p)) > i.transfer.file.Size-i.offset {
 		return errorf(CodeProtocol, "more content than the %d bytes announced", i.transfer.file.Size)
 	}
-	if _, err := i.file.Write(p); err != nil {
-		return asError(err, CodeStorage)
+	if err := i.steps.add(p[:cap(p)], p); err != nil {
+		return err
 	}
-	i.hash.Write(p)
 	i.offset += int64(len(p))
 	i.received.Store(i.offset)
 	i.r.total.bytes.Add(uint64(len(p)))
@@ -131,26 +133,57 @@ func (i *intake) take(p []byte) error {
 	return i.checkpoint()
 }
 
+// write and digest are the steps of the pipeline.
+func (i *intake) write(p []byte) error {
+	if _, err := i.file.Write(p); err != nil {
+		return asError(err, CodeStorage)
+	}
+	return nil
+}
+
+func (i *intake) digest(p []byte) error {
+	i.hash.Write(p)
+	return nil
+}
+
 // checkpoint makes what has come durable beside the receiving of what follows.
 // When the one before is not through yet, the disk is the limit: then this
 // waits, and so does the sender.
 func (i *intake) checkpoint() error {
-	i.checkpoints.Wait()
-	if i.failed != nil {
-		return i.failed
+	if err := i.settle(); err != nil {
+		return err
 	}
 	if _, err := i.authorize(i.transfer.file.Agent, i.token); err != nil {
 		return asError(err, CodeDenied)
 	}
-	offset, state := i.offset, i.state()
-	i.checkpointAt, i.checkpointed = offset, time.Now()
-	i.checkpoints.Go(func() {
-		if i.failed = i.save(offset, state); i.failed == nil {
-			// When the sender can't be told, receiving fails soon.
-			_ = i.out.message(frameAck, ack{Offset: offset})
+	offset, saved := i.offset, make(chan error, 1)
+	i.checkpointAt, i.checkpointed, i.saved = offset, time.Now(), saved
+	i.steps.mark(func(failed error) {
+		if failed != nil {
+			saved <- failed
+			return
 		}
+		state := i.state()
+		go func() {
+			err := i.save(offset, state)
+			if err == nil {
+				// When the sender can't be told, receiving fails soon.
+				_ = i.out.message(frameAck, ack{Offset: offset})
+			}
+			saved <- err
+		}()
 	})
 	return nil
+}
+
+// settle waits for the checkpoint that is on its way, if there is one.
+func (i *intake) settle() error {
+	if i.saved == nil {
+		return nil
+	}
+	err := <-i.saved
+	i.saved = nil
+	return err
 }
 
 func (i *intake) save(offset int64, state []byte) error {

@@ -43,8 +43,8 @@ type ReceiverParams struct {
 	ProgressWindow time.Duration
 	MinProgress    int
 
-	// CheckpointBytes is the most content that a power cut costs, default
-	// 16 MiB.
+	// CheckpointBytes is the content between two checkpoints, default 16 MiB.
+	// A power cut costs twice as much at most.
 	CheckpointBytes int64
 
 	Log *slog.Logger // default: none
@@ -76,9 +76,20 @@ type Totals struct {
 	Bytes       uint64 // of content received
 }
 
+const (
+	// queueBytes bounds the content of one transfer that waits to be hashed,
+	// if that is more than one frame.
+	queueBytes = 512 << 10
+	// allQueueBytes bounds it for all transfers together. When it is used up,
+	// the others receive and hash in turn.
+	allQueueBytes = 2 << 20
+)
+
 // Receiver takes files from many senders at once.
 type Receiver struct {
 	p ReceiverParams
+
+	queue atomic.Int64 // left of allQueueBytes
 
 	mu        sync.Mutex
 	perIP     map[netip.Addr]int
@@ -120,11 +131,13 @@ func NewReceiver(p ReceiverParams) (*Receiver, error) {
 	if p.Log == nil {
 		p.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Receiver{
+	r := &Receiver{
 		p:         p,
 		perIP:     make(map[netip.Addr]int),
 		transfers: make(map[transferKey]*transfer),
-	}, nil
+	}
+	r.queue.Store(allQueueBytes)
+	return r, nil
 }
 
 // Serve takes connections from ln until ctx ends, then brings every transfer

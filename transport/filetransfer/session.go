@@ -44,6 +44,7 @@ type session struct {
 	addr   netip.Addr
 	out    *frameWriter
 	in     *frameReader
+	steps  *pipeline
 	tls    bool
 	key    *Digest // of the client's certificate
 	remote string
@@ -135,8 +136,10 @@ func (s *session) serveTLS(ctx context.Context) error {
 
 // serveV2 takes files one after the other.
 func (s *session) serveV2(ctx context.Context, conn net.Conn) error {
-	s.out = &frameWriter{conn: conn, timeout: answerTimeout}
+	s.out = newFrameWriter(conn, answerTimeout)
 	s.in = newFrameReader(conn)
+	s.steps = newPipeline(queueBytes, &s.r.queue)
+	s.in.data = s.steps.buffer
 	magic := make([]byte, len(preamble))
 	if _, err := io.ReadFull(s.in.r, magic); err != nil {
 		return fmt.Errorf("read preamble: %w", err)

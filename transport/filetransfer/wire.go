@@ -8,7 +8,6 @@ import (
 	"hash/crc32"
 	"io"
 	"net"
-	"sync"
 	"time"
 )
 
@@ -33,9 +32,8 @@ const (
 	// maxData bounds the payload of a DATA frame, and so the memory that a
 	// peer can make this side use.
 	maxData = 256 << 10
-	// dataBytes is what this package puts into a DATA frame: large enough to
-	// make the cost of a frame vanish, small enough for 100 transfers in
-	// 32 MiB.
+	// dataBytes is the most that this package puts into a DATA frame: enough
+	// to make the cost of a frame vanish. With little memory it is less.
 	dataBytes = 128 << 10
 )
 
@@ -94,17 +92,22 @@ func putHeader(frame []byte, t frameType) {
 // frameReader takes frames off a connection.
 type frameReader struct {
 	r   *bufio.Reader
-	buf []byte // grows to what a frame needs, maxData at most
+	buf []byte // a message
+	// data lends a buffer for the payload of a DATA frame of n bytes.
+	data func(n int) []byte
 }
 
 // newFrameReader reads from r, which sets the deadlines.
 func newFrameReader(r io.Reader) *frameReader {
-	return &frameReader{r: bufio.NewReaderSize(r, maxMessage)}
+	return &frameReader{
+		r: bufio.NewReaderSize(r, maxMessage), buf: make([]byte, maxMessage),
+		data: func(n int) []byte { return make([]byte, n) },
+	}
 }
 
-// next returns the next frame. The payload is valid until the next call. The
-// error is io.EOF when the other side ended between two frames, and an
-// [*Error] when it breaks the rules.
+// next returns the next frame. The payload of a message is valid until the next
+// call, that of DATA lies in a buffer from data. The error is io.EOF when the
+// other side ended between two frames, and an [*Error] when it breaks the rules.
 func (f *frameReader) next() (frameType, []byte, error) {
 	var header [headerBytes]byte
 	if _, err := io.ReadFull(f.r, header[:]); err != nil {
@@ -112,7 +115,7 @@ func (f *frameReader) next() (frameType, []byte, error) {
 	}
 	word := binary.BigEndian.Uint32(header[:])
 	t, length := frameType(word>>24), int(word&0xffffff)
-	limit := maxMessage
+	limit, buf := maxMessage, f.buf
 	switch t {
 	case frameData:
 		limit = maxData
@@ -124,14 +127,10 @@ func (f *frameReader) next() (frameType, []byte, error) {
 	if length > limit {
 		return 0, nil, errorf(CodeCorrupt, "%v frame of %d bytes, %d are allowed", t, length, limit)
 	}
-	if cap(f.buf) < length {
-		size := maxMessage
-		for size < length {
-			size *= 2
-		}
-		f.buf = make([]byte, size)
+	if t == frameData {
+		buf = f.data(length)
 	}
-	payload := f.buf[:length]
+	payload := buf[:length]
 	if _, err := io.ReadFull(f.r, payload); err != nil {
 		if errors.Is(err, io.EOF) {
 			err = io.ErrUnexpectedEOF
@@ -148,9 +147,15 @@ func (f *frameReader) next() (frameType, []byte, error) {
 // frameWriter puts frames on a connection, each in one Write, from any
 // goroutine.
 type frameWriter struct {
-	mu      sync.Mutex
 	conn    net.Conn
 	timeout time.Duration // for one frame
+	// turn holds who writes. It is a channel because testing/synctest lets
+	// no time pass, and so no write time out, while somebody waits for a mutex.
+	turn chan struct{}
+}
+
+func newFrameWriter(conn net.Conn, timeout time.Duration) *frameWriter {
+	return &frameWriter{conn: conn, timeout: timeout, turn: make(chan struct{}, 1)}
 }
 
 // message sends m as a frame of type t.
@@ -165,8 +170,8 @@ func (w *frameWriter) message(t frameType, m any) error {
 // frame sends a frame whose payload begins at headerBytes.
 func (w *frameWriter) frame(t frameType, frame []byte) error {
 	putHeader(frame, t)
-	w.mu.Lock()
-	defer w.mu.Unlock()
+	w.turn <- struct{}{}
+	defer func() { <-w.turn }()
 	if err := w.conn.SetWriteDeadline(time.Now().Add(w.timeout)); err != nil {
 		return err
 	}

@@ -59,14 +59,13 @@ func zoneID(zone string) uint32 {
 
 // sender holds the arguments of sendmsg(2), so that a send allocates nothing.
 type sender struct {
-	payload []byte
-	control []byte // nil without segmentation
-	space   [controlSize]byte
-	sa4     unix.SockaddrInet4
-	sa6     unix.SockaddrInet6
-	to      unix.Sockaddr
-	err     error
-	call    func(fd uintptr) bool
+	header  unix.Msghdr
+	vector  unix.Iovec
+	control [controlSize]byte
+	sa4     unix.RawSockaddrInet4
+	sa6     unix.RawSockaddrInet6
+	errno   unix.Errno
+	call    func(fd uintptr) bool // sendmsg, bound once
 }
 
 // controlSize is CMSG_SPACE(sizeof(uint16)), on 32 and 64 bits alike at most
@@ -75,44 +74,63 @@ const controlSize = 24
 
 // sendOnce makes one call of sendmsg; size is the segment size, 0 for none.
 func (s *sender) sendOnce(c *Conn, b []byte, size int, to netip.AddrPort) error {
+	h := &s.header
 	if c.ipv6 {
-		s.sa6.Addr, s.sa6.Port, s.sa6.ZoneId = to.Addr().As16(), int(to.Port()), zoneID(to.Addr().Zone())
-		s.to = &s.sa6
+		s.sa6 = unix.RawSockaddrInet6{Family: unix.AF_INET6, Addr: to.Addr().As16(), Scope_id: zoneID(to.Addr().Zone())}
+		putPort(&s.sa6.Port, to.Port())
+		h.Name, h.Namelen = (*byte)(unsafe.Pointer(&s.sa6)), unix.SizeofSockaddrInet6
 	} else {
 		if !to.Addr().Unmap().Is4() {
 			return fmt.Errorf("send datagram: no IPv4 address: %v", to)
 		}
-		s.sa4.Addr, s.sa4.Port = to.Addr().Unmap().As4(), int(to.Port())
-		s.to = &s.sa4
+		s.sa4 = unix.RawSockaddrInet4{Family: unix.AF_INET, Addr: to.Addr().Unmap().As4()}
+		putPort(&s.sa4.Port, to.Port())
+		h.Name, h.Namelen = (*byte)(unsafe.Pointer(&s.sa4)), unix.SizeofSockaddrInet4
 	}
-	s.payload, s.control = b, nil
+	s.vector.Base = unsafe.SliceData(b)
+	s.vector.SetLen(len(b))
+	h.Iov = &s.vector
+	h.SetIovlen(1)
+	h.Control = nil
+	h.SetControllen(0)
 	if size > 0 {
-		h := (*unix.Cmsghdr)(unsafe.Pointer(&s.space[0]))
-		h.Level, h.Type = unix.IPPROTO_UDP, unix.UDP_SEGMENT
-		h.SetLen(unix.CmsgLen(2))
-		binary.NativeEndian.PutUint16(s.space[unix.CmsgLen(0):], uint16(size))
-		s.control = s.space[:unix.CmsgSpace(2)]
+		cmsg := (*unix.Cmsghdr)(unsafe.Pointer(&s.control[0]))
+		cmsg.Level, cmsg.Type = unix.IPPROTO_UDP, unix.UDP_SEGMENT
+		cmsg.SetLen(unix.CmsgLen(2))
+		binary.NativeEndian.PutUint16(s.control[unix.CmsgLen(0):], uint16(size))
+		h.Control = &s.control[0]
+		h.SetControllen(unix.CmsgSpace(2))
 	}
 	if s.call == nil {
 		s.call = s.sendmsg
 	}
-	if err := c.raw.Write(s.call); err != nil {
-		return fmt.Errorf("send to %v: %w", to, err)
+	err := c.raw.Write(s.call)
+	s.vector.Base = nil // b is the caller's
+	if err == nil && s.errno != 0 {
+		err = s.errno
 	}
-	if errors.Is(s.err, unix.EAGAIN) || errors.Is(s.err, unix.ENOBUFS) {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, unix.EAGAIN), errors.Is(err, unix.ENOBUFS):
 		return ErrFull
 	}
-	if s.err != nil {
-		return fmt.Errorf("send to %v: %w", to, s.err)
-	}
-	return nil
+	return fmt.Errorf("send to %v: %w", to, err)
+}
+
+// putPort writes a port in network order.
+func putPort(dst *uint16, port uint16) {
+	binary.BigEndian.PutUint16((*[2]byte)(unsafe.Pointer(dst))[:], port)
 }
 
 // sendmsg always reports that it is done: a full buffer is not waited for.
+//
+// As it never waits, the scheduler of Go need not be told of the call: waking
+// its watchman for every picture would cost as much as the sending does.
 func (s *sender) sendmsg(fd uintptr) bool {
 	for {
-		_, s.err = unix.SendmsgN(int(fd), s.payload, s.control, s.to, unix.MSG_DONTWAIT)
-		if !errors.Is(s.err, unix.EINTR) {
+		_, _, s.errno = unix.RawSyscall(unix.SYS_SENDMSG, fd, uintptr(unsafe.Pointer(&s.header)), unix.MSG_DONTWAIT)
+		if s.errno != unix.EINTR {
 			return true
 		}
 	}

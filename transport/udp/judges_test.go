@@ -58,16 +58,38 @@ func ffmpegDecodes(t *testing.T, input ...string) {
 	}
 }
 
-func TestFFmpegReceivesTS(t *testing.T) {
+// TestFootageIsReceived has all of them receive what a GoPro has filmed.
+func TestFootageIsReceived(t *testing.T) {
+	media := os.Getenv("LENSCAST_MEDIA")
+	if media == "" {
+		t.Skip("LENSCAST_MEDIA does not name a folder of media")
+	}
+	pictures := newCamera(clip.Footage(t, filepath.Join(media, "gopro-max-heromode.mp4")))
+	t.Run("ffmpeg", func(t *testing.T) {
+		ffmpegReceivesTS(t, pictures)
+		ffmpegReceivesRTP(t, pictures)
+		ffmpegReceivesSRT(t, pictures)
+	})
+	t.Run("gstreamer", func(t *testing.T) { gstreamerReceives(t, pictures) })
+	t.Run("vlc", func(t *testing.T) { vlcReceives(t, pictures) })
+}
+
+func TestFFmpegReceivesTS(t *testing.T)  { ffmpegReceivesTS(t, newCamera(judgeClip(t))) }
+func TestFFmpegReceivesRTP(t *testing.T) { ffmpegReceivesRTP(t, newCamera(judgeClip(t))) }
+func TestFFmpegReceivesSRT(t *testing.T) { ffmpegReceivesSRT(t, newCamera(judgeClip(t))) }
+
+func ffmpegReceivesTS(t *testing.T, pictures *camera) {
+	t.Helper()
 	port := freePort(t)
-	start(t, newPusher(t, fmt.Sprintf("udp://127.0.0.1:%d", port), newCamera(judgeClip(t))))
+	start(t, newPusher(t, fmt.Sprintf("udp://127.0.0.1:%d", port), pictures))
 	ffmpegDecodes(t, "-f", "mpegts", "-i", fmt.Sprintf("udp://127.0.0.1:%d?timeout=10000000", port))
 }
 
-func TestFFmpegReceivesRTP(t *testing.T) {
+func ffmpegReceivesRTP(t *testing.T, pictures *camera) {
+	t.Helper()
 	port := freePort(t)
 	sdp := filepath.Join(t.TempDir(), "camera.sdp")
-	p := newPusher(t, fmt.Sprintf("rtp://127.0.0.1:%d?sdp=%s", port, sdp), newCamera(judgeClip(t)))
+	p := newPusher(t, fmt.Sprintf("rtp://127.0.0.1:%d?sdp=%s", port, sdp), pictures)
 	start(t, p)
 	until(t, "session description written", func() bool {
 		_, err := os.Stat(sdp)
@@ -76,10 +98,11 @@ func TestFFmpegReceivesRTP(t *testing.T) {
 	ffmpegDecodes(t, "-protocol_whitelist", "file,udp,rtp", "-i", sdp)
 }
 
-func TestFFmpegReceivesSRT(t *testing.T) {
+func ffmpegReceivesSRT(t *testing.T, pictures *camera) {
+	t.Helper()
 	for _, options := range []string{"", "&passphrase=correct-horse-battery&pbkeylen=32&streamid=hero"} {
 		port := freePort(t)
-		p := newPusher(t, fmt.Sprintf("srt://127.0.0.1:%d?latency=100ms%s", port, options), newCamera(judgeClip(t)))
+		p := newPusher(t, fmt.Sprintf("srt://127.0.0.1:%d?latency=100ms%s", port, options), pictures)
 		start(t, p)
 		ffmpegDecodes(t, "-f", "mpegts", "-i", fmt.Sprintf("srt://127.0.0.1:%d?mode=listener%s", port, options))
 	}
@@ -153,8 +176,13 @@ func gstreamerDecodes(t *testing.T, source string) {
 }
 
 func TestGStreamerReceives(t *testing.T) {
+	gstreamerReceives(t, newCamera(judgeClip(t)))
+}
+
+// gstreamerReceives has GStreamer receive a camera in each form.
+func gstreamerReceives(t *testing.T, pictures *camera) {
+	t.Helper()
 	clip.NeedTool(t, "gst-launch-1.0")
-	pictures := newCamera(judgeClip(t))
 	for _, tt := range []struct{ push, source string }{
 		{"udp://127.0.0.1:%d", "udpsrc port=%d ! tsdemux"},
 		{"udp://239.255.77.7:%d?interface=lo", "udpsrc address=239.255.77.7 multicast-iface=lo port=%d ! tsdemux"},
@@ -167,12 +195,15 @@ func TestGStreamerReceives(t *testing.T) {
 	}
 }
 
-// TestVLCReceives has VLC receive, demultiplex and write a stream, and ffmpeg
+func TestVLCReceives(t *testing.T) { vlcReceives(t, newCamera(judgeClip(t))) }
+
+// vlcReceives has VLC receive, demultiplex and write a stream, and ffmpeg
 // decode what VLC wrote. VLC in Debian has neither SRT nor RTP.
-func TestVLCReceives(t *testing.T) {
+func vlcReceives(t *testing.T, pictures *camera) {
+	t.Helper()
 	clip.NeedTool(t, "cvlc")
 	port := freePort(t)
-	start(t, newPusher(t, fmt.Sprintf("udp://127.0.0.1:%d", port), newCamera(judgeClip(t))))
+	start(t, newPusher(t, fmt.Sprintf("udp://127.0.0.1:%d", port), pictures))
 	dir, err := os.MkdirTemp("", "vlc") // not t.TempDir, into which only its owner gets
 	if err != nil {
 		t.Fatal(err)

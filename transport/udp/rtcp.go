@@ -3,6 +3,7 @@ package udp
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -162,10 +163,24 @@ func (p *Pusher) reportRTP(ctx context.Context, conn *packet.Conn) {
 	}
 }
 
-// receiveRTCP reads what a receiver sent: reports and wishes for a keyframe. Of
-// a multicast group nobody is followed: one receiver must not spoil the picture
-// for the others.
-func (p *Pusher) receiveRTCP(b []byte, to *follower) {
+// resend sends a packet again that a receiver misses.
+func (p *Pusher) resend(conn *packet.Conn, to netip.AddrPort, number uint16) {
+	var room [1500]byte
+	b := p.rtp.history.appendPacket(room[:0], number, time.Now())
+	if len(b) == 0 {
+		return
+	}
+	if _, err := conn.WriteToAddrPort(b, to); err != nil {
+		return // it is asked for again
+	}
+	p.count.packets.Add(1)
+	p.count.bytes.Add(uint64(len(b)))
+}
+
+// receiveRTCP reads what a receiver sent: reports, wishes for a keyframe, and
+// the numbers of packets it misses. Of a multicast group nobody is followed: one
+// receiver must not spoil the picture for the others.
+func (p *Pusher) receiveRTCP(b []byte, to *follower, resend func(number uint16)) {
 	packets, err := rtcp.Unmarshal(b)
 	if err != nil {
 		return // not RTCP: receivers may send anything to open their firewall
@@ -181,6 +196,16 @@ func (p *Pusher) receiveRTCP(b []byte, to *follower) {
 			from, reports = pkt.SSRC, pkt.Reports
 		case *rtcp.PictureLossIndication, *rtcp.FullIntraRequest:
 			to.reader.RequestKeyframe()
+		case *rtcp.TransportLayerNack:
+			if pkt.MediaSSRC != p.rtp.reports.ssrc {
+				continue
+			}
+			for _, pair := range pkt.Nacks {
+				pair.Range(func(number uint16) bool {
+					resend(number)
+					return true
+				})
+			}
 		}
 		for _, rr := range reports {
 			f, ok := p.rtp.reports.feedback(from, rr, now)

@@ -27,6 +27,7 @@ type rtpStream struct {
 	dest       Destination
 	name       string
 	reports    *senderReports
+	history    history
 	seq        uint16
 	offset     uint32 // added to all timestamps
 
@@ -74,10 +75,12 @@ func (s *rtpStream) append(d *datagrams, timestamp uint32, marker bool, payload 
 	if marker {
 		second |= 0x80
 	}
+	start := len(d.buf)
 	d.buf = append(d.buf, 0x80, second)
 	d.buf = binary.BigEndian.AppendUint16(d.buf, s.seq)
 	d.buf = binary.BigEndian.AppendUint32(d.buf, timestamp)
 	d.buf = binary.BigEndian.AppendUint32(d.buf, s.reports.ssrc)
+	s.history.add(d.buf[start:], payload)
 	d.buf = append(d.buf, payload...)
 	d.end()
 	s.seq++
@@ -224,7 +227,8 @@ func (p *Pusher) runRTP(ctx context.Context) error {
 	// Receivers that multiplex send reports to the port of RTP (RFC 5761); many
 	// others do not listen for RTCP at all, which is no fault.
 	receiver := newFollower(f, reader)
-	received := func(b []byte) { p.receiveRTCP(b, receiver) }
+	resend := func(number uint16) { p.resend(conn, to, number) }
+	received := func(b []byte) { p.receiveRTCP(b, receiver, resend) }
 	defer watch(conn, received, cancel)()
 	defer watch(control, received, func(error) {})()
 	p.changeReceivers(1)

@@ -1,9 +1,11 @@
 package udp
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -173,12 +175,93 @@ func TestRTCPOverTheWire(t *testing.T) {
 	until(t, "the keyframe is asked for", func() bool { return c.wishes.Load() == 1 })
 }
 
+// TestMissingPacketsAreSentAgain has a receiver ask for packets, at the port
+// that RTP comes from.
+func TestMissingPacketsAreSentAgain(t *testing.T) {
+	port := freePort(t)
+	media, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer media.Close()
+	start(t, newPusher(t, fmt.Sprintf("rtp://127.0.0.1:%d", port), newCamera(clip.Synthetic(60, 30, 30, 5000, 5000))))
+
+	_ = media.SetReadDeadline(time.Now().Add(10 * time.Second))
+	seen := make(map[uint16][]byte)
+	var lost []uint16 // that are asked for, after a while
+	var missing []byte
+	for len(seen) < 100 || len(lost) > 0 {
+		buf := make([]byte, 1500)
+		n, from, err := media.ReadFromUDPAddrPort(buf)
+		if err != nil {
+			t.Fatalf("%v, still missing %v", err, lost)
+		}
+		number := sequence(buf)
+		first, again := seen[number]
+		if again {
+			if !bytes.Equal(first, buf[:n]) {
+				t.Errorf("packet %d comes again as another one", number)
+			}
+			lost = slices.DeleteFunc(lost, func(l uint16) bool { return l == number })
+			continue
+		}
+		if seen[number] = buf[:n]; len(seen) != 50 {
+			continue
+		}
+		lost = []uint16{number, number - 1, number - 7, number - 30}
+		ssrc := binary.BigEndian.Uint32(buf[8:])
+		if missing, err = rtcp.Marshal([]rtcp.Packet{
+			&rtcp.ReceiverReport{SSRC: 9},
+			&rtcp.TransportLayerNack{SenderSSRC: 9, MediaSSRC: ssrc, Nacks: rtcp.NackPairsFromSequenceNumbers(lost)},
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := media.WriteToUDPAddrPort(missing, from); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestResendingIsBounded asks for too much, too often, and for what never was.
+func TestResendingIsBounded(t *testing.T) {
+	var h history
+	header := make([]byte, rtpHeader)
+	now := time.Now()
+	for i := range 3 * historySize {
+		binary.BigEndian.PutUint16(header[2:], uint16(i))
+		h.add(header, []byte{byte(i)})
+	}
+	const last = 3*historySize - 1
+	if b := h.appendPacket(nil, last, now); len(b) != rtpHeader+1 || b[rtpHeader] != last&0xff {
+		t.Errorf("the last packet is % x", b)
+	}
+	for what, b := range map[string][]byte{
+		"a packet twice at once": h.appendPacket(nil, last, now.Add(resendPause/2)),
+		"one that is too old":    h.appendPacket(nil, last-historySize, now),
+		"one to come":            h.appendPacket(nil, last+1, now),
+	} {
+		if len(b) > 0 {
+			t.Errorf("%s: % x", what, b)
+		}
+	}
+	n := 1
+	for i := range historySize {
+		if len(h.appendPacket(nil, uint16(last-i), now.Add(time.Second))) > 0 {
+			n++
+		}
+	}
+	if n != resendBurst {
+		t.Errorf("%d packets are sent again at once, want %d", n, resendBurst)
+	}
+}
+
 func FuzzReceiveRTCP(f *testing.F) {
 	p := newPusher(f, "rtp://192.0.2.1:5000", newCamera(clip.Synthetic(2, 30, 30, 10, 10)))
 	p.rtp.reports.sent(0, time.Now(), 1, 1)
 	seed, err := rtcp.Marshal([]rtcp.Packet{
 		&rtcp.ReceiverReport{SSRC: 9, Reports: []rtcp.ReceptionReport{{SSRC: p.rtp.reports.ssrc, FractionLost: 128}}},
 		&rtcp.PictureLossIndication{},
+		&rtcp.TransportLayerNack{MediaSSRC: p.rtp.reports.ssrc, Nacks: []rtcp.NackPair{{PacketID: 65530, LostPackets: 0xffff}}},
 	})
 	if err != nil {
 		f.Fatal(err)
@@ -187,7 +270,11 @@ func FuzzReceiveRTCP(f *testing.F) {
 	f.Add([]byte{0x80, 200, 0, 0})
 	reader := newScriptedReader((*h264.AccessUnit)(nil))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		p.receiveRTCP(b, newFollower(&flow{}, reader))
+		asked := 0
+		p.receiveRTCP(b, newFollower(&flow{}, reader), func(uint16) { asked++ })
+		if asked > 17*len(b)/4 { // of RFC 4585: a number and 16 bits in 4 bytes
+			t.Errorf("%d packets are asked for in %d bytes", asked, len(b))
+		}
 		if n := len(p.rtp.reports.received); n > maxReceivers {
 			t.Errorf("%d receivers are remembered", n)
 		}

@@ -55,6 +55,9 @@ type Params struct {
 	FS        durable.FS // nil for that of the operating system
 	Clock     Clock
 	Log       *slog.Logger
+	// Ready, when set, tells why no recording can be begun now, if so. It is
+	// asked before anything is written for one.
+	Ready func() error
 	// Finished, when set, is called after a recording was finished or
 	// repaired. It must not block for long.
 	Finished func(Info)
@@ -67,10 +70,12 @@ type Archive struct {
 	fs            durable.FS
 	clock         Clock
 	log           *slog.Logger
+	ready         func() error
 	onFinished    func(Info)
 
 	changed chan struct{} // holds a token when Run has something to do
 	cleanup sync.Mutex    // held while recordings are chosen and deleted
+	saving  sync.Mutex    // held while the state is saved: two cameras may finish at once
 
 	mu        sync.Mutex
 	retention Retention
@@ -88,10 +93,13 @@ type Archive struct {
 func Open(p Params) (*Archive, error) {
 	a := &Archive{
 		dir: filepath.Clean(p.Dir), template: p.Name, retention: p.Retention,
-		fs: p.FS, clock: p.Clock, log: p.Log, onFinished: p.Finished,
+		fs: p.FS, clock: p.Clock, log: p.Log, ready: p.Ready, onFinished: p.Finished,
 		changed: make(chan struct{}, 1),
 		state:   state{Newest: map[string]named{}},
 		running: map[uint64]Info{}, taken: map[string]bool{}, reading: map[string]int{},
+	}
+	if a.ready == nil {
+		a.ready = func() error { return nil }
 	}
 	if a.template == "" {
 		a.template = DefaultName
@@ -230,17 +238,11 @@ func (a *Archive) path(id, suffix string) string { return filepath.Join(a.dir, i
 // publish gives a recording whose file is complete, synced and closed its
 // name, and lists it.
 func (a *Archive) publish(part string, i Info) error {
-	a.mu.Lock()
-	st, err := json.Marshal(a.state)
-	a.mu.Unlock()
-	if err != nil {
-		return err
-	}
 	final := a.path(i.ID, mediaSuffix)
 	if err := durable.MkdirAll(a.fs, filepath.Dir(final)); err != nil {
 		return err
 	}
-	if err := durable.Save(a.fs, filepath.Join(a.dir, stateFile), st); err != nil {
+	if err := a.saveState(); err != nil {
 		return err
 	}
 	if err := a.saveInfo(a.path(i.ID, infoSuffix), i); err != nil {
@@ -251,6 +253,19 @@ func (a *Archive) publish(part string, i Info) error {
 	}
 	a.enlist(i)
 	return nil
+}
+
+// saveState makes what must not be forgotten durable.
+func (a *Archive) saveState() error {
+	a.saving.Lock()
+	defer a.saving.Unlock()
+	a.mu.Lock()
+	b, err := json.Marshal(a.state)
+	a.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	return durable.Save(a.fs, filepath.Join(a.dir, stateFile), b)
 }
 
 // enlist lists a recording that was published.

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -19,6 +20,7 @@ import (
 	"github.com/lenscast/lenscast/agent/recording/archive"
 	"github.com/lenscast/lenscast/agent/recording/fmp4"
 	"github.com/lenscast/lenscast/agent/recording/recordingtest"
+	"github.com/lenscast/lenscast/capture/aac"
 )
 
 // clock is a clock that a test sets.
@@ -92,7 +94,7 @@ func checkFile(a *archive.Archive, i archive.Info) error {
 	if err != nil {
 		return err
 	}
-	pictures, duration := 0, int64(0)
+	pictures, frames, duration := 0, int64(0), int64(0)
 	for {
 		p, err := rd.Next()
 		if errors.Is(err, io.EOF) {
@@ -100,14 +102,19 @@ func checkFile(a *archive.Archive, i archive.Info) error {
 		} else if err != nil {
 			return fmt.Errorf("%s: %w", i.ID, err)
 		}
-		if !p.Whole || p.Base != duration {
+		if !p.Whole || p.Pictures > 0 && p.Base != duration {
 			return fmt.Errorf("%s: part %d damaged, or from %d instead of %d", i.ID, p.Number, p.Base, duration)
 		}
 		pictures += p.Pictures
+		frames += int64(p.Frames)
 		duration += p.Duration
 	}
 	if pictures != i.Pictures || fmp4.Duration(duration) != time.Duration(i.Duration) && i.Duration != archive.Seconds(fmp4.Duration(duration).Round(time.Microsecond)) {
 		return fmt.Errorf("%s: %d pictures of %d, %v of %v", i.ID, pictures, i.Pictures, fmp4.Duration(duration), time.Duration(i.Duration))
+	}
+	if sound := i.Audio; (sound == nil) != (frames == 0) ||
+		sound != nil && (time.Duration(sound.Duration)-aac.Config{SampleRate: sound.SampleRate}.Time(frames*aac.SamplesPerFrame)).Abs() > time.Microsecond {
+		return fmt.Errorf("%s: %d frames of sound, but %+v", i.ID, frames, sound)
 	}
 	if keys, _, err := fmp4.ReadIndex(m.File(), i.Size); err != nil || len(keys) == 0 {
 		return fmt.Errorf("%s: index of %d keyframes, %w", i.ID, len(keys), err)
@@ -299,5 +306,41 @@ func TestLostStateIsMadeAnew(t *testing.T) {
 	list := a.List()
 	if len(list) != 2 || list[1].Sequence != 2 || list[1].ID <= list[0].ID {
 		t.Errorf("%+v", list)
+	}
+}
+
+// TestTwoCamerasFinishAtOnce finishes recordings beside each other, over and
+// over. All must be finished, none repaired.
+func TestTwoCamerasFinishAtOnce(t *testing.T) {
+	dir := t.TempDir()
+	a, err := archive.Open(archive.Params{Dir: dir, Clock: newClock(), Log: quiet})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const cameras, times = 4, 20
+	var errs [cameras]error
+	var running sync.WaitGroup
+	for n := range cameras {
+		running.Go(func() {
+			for range times {
+				src := recordingtest.Synthetic(30, 2, 50)
+				w, err := a.Create(fmt.Sprint("camera", n), src.Next(), 0, time.Second)
+				if err == nil {
+					err = finish(w)
+				}
+				errs[n] = errors.Join(errs[n], err)
+			}
+		})
+	}
+	running.Wait()
+	if err := errors.Join(errs[:]...); err != nil {
+		t.Fatal(err)
+	}
+	again, err := archive.Open(archive.Params{Dir: dir, Clock: newClock(), Log: quiet})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := len(again.List()); n != cameras*times {
+		t.Errorf("%d recordings of %d", n, cameras*times)
 	}
 }

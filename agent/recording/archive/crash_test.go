@@ -12,6 +12,7 @@ import (
 	"github.com/lenscast/lenscast/agent/durable/durabletest"
 	"github.com/lenscast/lenscast/agent/recording/archive"
 	"github.com/lenscast/lenscast/agent/recording/recordingtest"
+	"github.com/lenscast/lenscast/capture/aac"
 )
 
 // promise is what an archive has said that it has.
@@ -25,6 +26,7 @@ type promise struct {
 func work(a *archive.Archive, c *clock) promise {
 	p := promise{finished: map[uint64]string{}, written: map[uint64]int{}}
 	src := recordingtest.Synthetic(30, 15, 400)
+	audio := recordingtest.SyntheticAudio(aac.Config{SampleRate: 48000, Channels: 2}, 50)
 	var first archive.Info
 	for n := range 4 {
 		c.pass(time.Second)
@@ -47,6 +49,11 @@ func work(a *archive.Archive, c *clock) promise {
 				au = src.Next()
 				w.Gap(au.PTS, "test")
 			}
+			if n > 0 { // and one without sound
+				for audio.Skip(au.PTS - time.Second/2); audio.PTS() < au.PTS; {
+					w.WriteAudio(audio.Next())
+				}
+			}
 			if err = w.Write(au); err == nil {
 				p.written[running.Sequence] = max(p.written[running.Sequence], list(a, running.Sequence).Pictures)
 			}
@@ -58,7 +65,12 @@ func work(a *archive.Archive, c *clock) promise {
 		if n == 3 {
 			break // the last one stays unfinished
 		}
-		if err := finish(w); err == nil {
+		if err = w.End(0); err != nil {
+			w.Abandon()
+			continue
+		}
+		w.WriteAudio(audio.Next()) // late
+		if err := w.Finish(); err == nil {
 			i := list(a, running.Sequence)
 			p.finished[i.Sequence] = i.SHA256
 			delete(p.written, i.Sequence)

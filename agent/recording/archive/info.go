@@ -34,6 +34,8 @@ type Info struct {
 	Width    int     `json:"width"`
 	Height   int     `json:"height"`
 	Profile  string  `json:"profile"`
+	// Audio is the sound, nil when there is none.
+	Audio *Audio `json:"audio,omitempty"`
 	// Gaps are where pictures are missing; the one before it stands still.
 	// At most 1000 are listed.
 	Gaps []Gap `json:"gaps,omitempty"`
@@ -51,6 +53,19 @@ type Info struct {
 	// Running says that it is being recorded now: there is no file of that
 	// name yet. Never stored.
 	Running bool `json:"running,omitempty"`
+}
+
+// Audio describes the sound of a recording.
+type Audio struct {
+	Codec      string `json:"codec"`       // by RFC 6381: "mp4a.40.2", AAC LC
+	SampleRate int    `json:"sample_rate"` // Hz
+	Channels   int    `json:"channels"`
+	// Duration is how much sound there is, without gaps, but with the
+	// silence that is put where a little is missing.
+	Duration Seconds `json:"duration_seconds"`
+	// Dropped counts frames that came but found no place: because of
+	// another format, times that go back, or a disk that is too slow.
+	Dropped int `json:"dropped,omitempty"`
 }
 
 // Moment is a time, told by two clocks.

@@ -73,6 +73,35 @@ type named struct {
 type state struct {
 	Sequence uint64           `json:"sequence"` // the last one used
 	Newest   map[string]named `json:"newest"`   // by camera
+	// Wanted are the cameras that somebody lets record.
+	Wanted map[string]bool `json:"wanted,omitempty"`
+}
+
+// Wanted returns what SetWanted noted last of a camera, also before a power
+// cut: whether somebody lets it record.
+func (a *Archive) Wanted(camera string) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.state.Wanted[camera]
+}
+
+// SetWanted notes that somebody lets a camera record, or does no more. When it
+// returns nil, that is durable.
+func (a *Archive) SetWanted(camera string, wanted bool) error {
+	a.mu.Lock()
+	switch {
+	case !wanted:
+		delete(a.state.Wanted, camera)
+	case a.state.Wanted == nil:
+		a.state.Wanted = map[string]bool{camera: true}
+	default:
+		a.state.Wanted[camera] = true
+	}
+	a.mu.Unlock()
+	if err := a.saveState(); err != nil {
+		return fmt.Errorf("note that camera %q is to record: %w", camera, err)
+	}
+	return nil
 }
 
 // name gives a recording its ID. Names follow each other in time: when the

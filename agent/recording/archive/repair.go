@@ -149,6 +149,7 @@ func (a *Archive) repairOne(l leftover) error {
 	i.Pictures, i.Size = s.pictures, s.size+int64(len(index))
 	i.Width, i.Height, i.Profile = s.format.Width, s.format.Height, s.format.Profile
 	i.SHA256 = hex.EncodeToString(s.hash.Sum(nil))
+	i.Audio = i.Audio.lasting(s.frames)
 	i.lasts(fmp4.Duration(s.duration))
 	return a.publish(l.path, i)
 }
@@ -190,6 +191,7 @@ type scanned struct {
 	size      int64 // bytes
 	duration  int64 // ticks
 	pictures  int
+	frames    int // of sound
 	keyframes []fmp4.Keyframe
 	format    h264.Format
 	hash      hash.Hash // of size bytes
@@ -231,8 +233,11 @@ func scan(r io.Reader) (*scanned, error) {
 			}
 		}
 		pending.size += int64(len(p.Raw))
-		pending.duration = p.Base + p.Duration
-		pending.pictures += p.Pictures
+		pending.frames += p.Frames
+		if p.Pictures > 0 {
+			pending.duration = p.Base + p.Duration
+			pending.pictures += p.Pictures
+		}
 		if p.Whole {
 			*s, mark = pending, nil
 		}

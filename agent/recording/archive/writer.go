@@ -38,14 +38,17 @@ type Writer struct {
 	file   durable.File
 	hash   hash.Hash
 	part   int64 // ticks that a part lasts
+	sps    []byte
+	pps    []byte
 	header []byte
+	audio  audioTrack
 
 	first    time.Duration // PTS of the first picture
 	samples  []fmp4.Sample // of the part that collects, durations but the last known
 	base     int64         // ticks of its first
 	last     int64         // ticks of its last
 	interval int64         // ticks between the last two pictures
-	bytes    int           // of its NAL units
+	bytes    int           // of its NAL units and sound
 
 	number    uint32 // of the last part written
 	size      int64  // durable bytes
@@ -62,6 +65,9 @@ func (a *Archive) Create(camera string, au *h264.AccessUnit, ago, part time.Dura
 	if err := checkCamera(camera); err != nil {
 		return nil, fmt.Errorf("create recording of %q: %w", camera, err)
 	}
+	if err := a.ready(); err != nil {
+		return nil, fmt.Errorf("create recording: %w", err)
+	}
 	sps, pps := au.ParameterSets()
 	if !au.Key || len(sps) == 0 || len(pps) == 0 {
 		return nil, errors.New("create recording: it does not begin with an IDR and its parameter sets")
@@ -76,18 +82,13 @@ func (a *Archive) Create(camera string, au *h264.AccessUnit, ago, part time.Dura
 	a.mu.Unlock()
 	now := a.clock.Read()
 	info.tell(now, now.Boot-ago)
-	note, err := json.Marshal(info)
-	if err != nil {
-		return nil, fmt.Errorf("create recording: %w", err)
-	}
-	header, err := fmp4.Header(sps[0], pps[0], note)
-	if err != nil {
-		return nil, fmt.Errorf("create recording: %w", err)
-	}
 	w := &Writer{
-		a: a, info: info, hash: sha256.New(), header: header,
+		a: a, info: info, hash: sha256.New(), sps: sps[0], pps: pps[0],
 		path: filepath.Join(a.dir, camera, fmt.Sprintf("%08d", info.Sequence)+mediaSuffix+partSuffix),
 		part: max(fmp4.Ticks(part), 1), first: au.PTS,
+	}
+	if w.header, err = w.makeHeader(); err != nil {
+		return nil, fmt.Errorf("create recording: %w", err)
 	}
 	if w.file, err = a.create(w.path); err != nil {
 		return nil, fmt.Errorf("create recording: %w", err)
@@ -99,6 +100,18 @@ func (a *Archive) Create(camera string, au *h264.AccessUnit, ago, part time.Dura
 	info.Running = true
 	a.running[info.Sequence] = info
 	return w, nil
+}
+
+// makeHeader makes the beginning of the file, with what is known so far as the
+// note.
+func (w *Writer) makeHeader() ([]byte, error) {
+	known := w.info
+	known.Gaps = nil // of the first part, if any: for them there is no room
+	note, err := json.Marshal(known)
+	if err != nil {
+		return nil, err
+	}
+	return fmp4.Header(w.sps, w.pps, w.audio.config, note)
 }
 
 // create makes the file, and its directory when it is the camera's first. The
@@ -170,10 +183,13 @@ func (w *Writer) Size() int64 { return w.size }
 func (w *Writer) flush() error {
 	buf := w.buf[:0]
 	if w.number == 0 {
+		if err := w.addAudioTrack(); err != nil {
+			return err
+		}
 		buf = append(buf, w.header...)
 	}
 	at := w.size + int64(len(buf))
-	buf, err := fmp4.AppendPart(buf, w.number+1, w.base, w.samples)
+	buf, err := fmp4.AppendPart(buf, w.number+1, w.base, w.samples, w.audio.part)
 	if err != nil {
 		return err
 	}
@@ -192,7 +208,7 @@ func (w *Writer) flush() error {
 	w.hash.Write(buf)
 	w.size += int64(len(buf))
 	w.number++
-	if w.samples[0].Key {
+	if len(w.samples) > 0 && w.samples[0].Key {
 		w.keyframes = append(w.keyframes, fmp4.Keyframe{Time: w.base, Offset: at})
 	}
 	for i := range w.samples {
@@ -200,9 +216,11 @@ func (w *Writer) flush() error {
 	}
 	w.info.Pictures += len(w.samples)
 	w.info.Size = w.size
+	w.info.Audio = w.audio.info()
 	w.info.lasts(fmp4.Duration(w.end))
 	clear(w.samples) // let go of the pictures
 	w.samples, w.bytes = w.samples[:0], 0
+	w.audio.written()
 
 	w.a.mu.Lock()
 	defer w.a.mu.Unlock()
@@ -250,8 +268,8 @@ func (w *Writer) End(next time.Duration) error {
 	return w.flush()
 }
 
-// Finish makes a finished recording of one that was ended: when it returns
-// nil, the file has its final name, durably. It may run beside the Writer of
+// Finish makes a finished recording of one that was ended, with the sound that
+// came since: when it returns nil, the file has its final name, durably. It may run beside the Writer of
 // the next recording; it takes about ten syncs, which is a second or more on a
 // slow card.
 //
@@ -263,6 +281,7 @@ func (w *Writer) Finish() error {
 	}
 	w.a.mu.Lock()
 	w.info.tell(w.a.clock.Read(), time.Duration(w.info.Start.Boot))
+	w.info.Audio = w.audio.info()
 	w.info.lasts(fmp4.Duration(w.end))
 	w.a.name(&w.info)
 	w.a.mu.Unlock()
@@ -283,6 +302,11 @@ func (w *Writer) usual() int64 {
 
 // complete writes the index, and syncs and closes the file.
 func (w *Writer) complete() error {
+	if len(w.audio.part.Frames) > 0 {
+		if err := w.flush(); err != nil {
+			return err
+		}
+	}
 	index := fmp4.AppendIndex(w.buf[:0], w.keyframes)
 	if err := w.append(index); err != nil {
 		return err

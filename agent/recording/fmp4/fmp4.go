@@ -12,6 +12,11 @@
 // told from a whole one also on file systems that extend a file first and
 // write the data later (FAT, exFAT).
 //
+// A file has one track of pictures and, if its header says so, one of sound
+// (AAC), each with its own clock. A part holds what sound had come by the time
+// that it was written: that may be of other times than its pictures, or none,
+// and the last part may be of sound alone. No picture waits for sound.
+//
 // The index at the end (mfra) tells where the keyframes are. Players that
 // expect an index in front get one from [Player].
 //
@@ -28,12 +33,16 @@ import (
 	"math"
 	"time"
 
+	"github.com/bluenviron/mediacommon/v2/pkg/codecs/mpeg4audio"
 	"github.com/bluenviron/mediacommon/v2/pkg/formats/fmp4"
 	"github.com/bluenviron/mediacommon/v2/pkg/formats/fmp4/seekablebuffer"
 	"github.com/bluenviron/mediacommon/v2/pkg/formats/mp4/codecs"
+
+	"github.com/lenscast/lenscast/capture/aac"
 )
 
-// Timescale is the number of ticks in a second of media time.
+// Timescale is the number of ticks in a second of media time. The sound has
+// clock ticks of its own: its samples.
 const Timescale = 90000
 
 // Block is what header and parts are padded to, in bytes.
@@ -43,18 +52,26 @@ const Block = 4096
 const MaxPart = 64 << 20
 
 const (
-	trackID = 1
+	videoTrack = 1
+	audioTrack = 2
 
 	// Sample flags (ISO/IEC 14496-12 section 8.8.3.1).
 	flagsKey    = 0x02000000 // sample_depends_on 2: on no other
 	flagsNonKey = 0x01010000 // sample_depends_on 1, sample_is_non_sync_sample
 
-	boxHeader   = 8               // size, type
-	moofFixed   = 8 + 16 + 8 + 16 // moof, mfhd, traf, tfhd
+	boxHeader   = 8      // size, type
+	moofFixed   = 8 + 16 // moof, mfhd
+	tfhdSize    = 16
 	tfdtSize    = 20
 	trunFixed   = 20
-	trunSample  = 12
+	trafFixed   = boxHeader + tfhdSize + tfdtSize + trunFixed
+	trunVideo   = 12            // duration, size and flags of each sample
+	trunAudio   = 8             // duration and size
 	checksumBox = boxHeader + 8 // free box with magic and checksum
+
+	// What a trun box says of its samples; the first is the data offset.
+	flagsVideo = 0x000701
+	flagsAudio = 0x000301
 )
 
 // What the content of a free box begins with.
@@ -81,18 +98,29 @@ func Duration(ticks int64) time.Duration {
 		time.Duration(ticks%Timescale*int64(time.Second)/Timescale)
 }
 
-// Header returns the beginning of a file with the given parameter sets. The
-// note, of at most 2000 bytes, is for whoever finds the file unfinished; it
-// is in the free box, where players don't look.
-func Header(sps, pps, note []byte) ([]byte, error) {
+// Header returns the beginning of a file with the given parameter sets, and
+// with a track for sound unless audio is zero. The note, of at most 2000 bytes,
+// is for whoever finds the file unfinished; it is in the free box, where
+// players don't look.
+func Header(sps, pps []byte, audio aac.Config, note []byte) ([]byte, error) {
 	if len(note) > maxNote {
 		return nil, fmt.Errorf("make MP4 header: note of %d bytes, the most is %d", len(note), maxNote)
 	}
-	var buf seekablebuffer.Buffer
-	err := fmp4.Init{Tracks: []*fmp4.InitTrack{{
-		ID: trackID, TimeScale: Timescale,
+	init := fmp4.Init{Tracks: []*fmp4.InitTrack{{
+		ID: videoTrack, TimeScale: Timescale,
 		Codec: &codecs.H264{SPS: sps, PPS: pps},
-	}}}.Marshal(&buf)
+	}}}
+	if audio != (aac.Config{}) {
+		channels := min(audio.Channels, 7) // 8 are configuration 7
+		init.Tracks = append(init.Tracks, &fmp4.InitTrack{
+			ID: audioTrack, TimeScale: uint32(audio.SampleRate),
+			Codec: &codecs.MPEG4Audio{Config: mpeg4audio.AudioSpecificConfig{
+				Type: mpeg4audio.ObjectTypeAACLC, SampleRate: audio.SampleRate, ChannelConfig: uint8(channels),
+			}},
+		})
+	}
+	var buf seekablebuffer.Buffer
+	err := init.Marshal(&buf)
 	if err != nil {
 		return nil, fmt.Errorf("make MP4 header: %w", err)
 	}
@@ -130,40 +158,63 @@ func (s *Sample) size() int {
 	return n
 }
 
+// Audio is the sound of a part: frames that follow each other.
+type Audio struct {
+	Base   int64 // ticks of the first one since the start of the file
+	Frames []AudioFrame
+}
+
+// AudioFrame is one frame of sound.
+type AudioFrame struct {
+	Data     []byte
+	Duration uint32 // ticks
+}
+
 // AppendPart appends a part to dst. Parts are numbered from 1; base is the
 // sum of the durations of all samples before it, in ticks.
-func AppendPart(dst []byte, number uint32, base int64, samples []Sample) ([]byte, error) {
-	data := 0
+func AppendPart(dst []byte, number uint32, base int64, samples []Sample, audio Audio) ([]byte, error) {
+	videoData, audioData := 0, 0
 	for i := range samples {
-		data += samples[i].size()
+		videoData += samples[i].size()
 	}
+	for i := range audio.Frames {
+		audioData += len(audio.Frames[i].Data)
+	}
+	data := videoData + audioData
 	if data > MaxPart {
-		return nil, fmt.Errorf("make MP4 part: %d bytes of pictures, the most is %d", data, MaxPart)
+		return nil, fmt.Errorf("make MP4 part: %d bytes, the most is %d", data, MaxPart)
 	}
-	trun := trunFixed + trunSample*len(samples)
-	moof := moofFixed + tfdtSize + trun
+	moof := moofFixed
+	if len(samples) > 0 {
+		moof += trafFixed + trunVideo*len(samples)
+	}
+	if len(audio.Frames) > 0 {
+		moof += trafFixed + trunAudio*len(audio.Frames)
+	}
 	start := len(dst)
 
 	dst = appendBox(dst, moof, "moof")
 	dst = appendFullBox(dst, 16, "mfhd", 0, 0)
 	dst = be.AppendUint32(dst, number)
-	dst = appendBox(dst, moof-8-16, "traf")
-	dst = appendFullBox(dst, 16, "tfhd", 0, 0x020000) // default-base-is-moof
-	dst = be.AppendUint32(dst, trackID)
-	dst = appendFullBox(dst, tfdtSize, "tfdt", 1, 0)
-	dst = be.AppendUint64(dst, uint64(base))
-	dst = appendFullBox(dst, trun, "trun", 0, 0x000701) // data offset; duration, size and flags of each
-	dst = be.AppendUint32(dst, uint32(len(samples)))
-	dst = be.AppendUint32(dst, uint32(moof+boxHeader))
-	for i := range samples {
-		s := &samples[i]
-		flags := uint32(flagsNonKey)
-		if s.Key {
-			flags = flagsKey
+	if len(samples) > 0 {
+		dst = appendTraf(dst, videoTrack, base, flagsVideo, len(samples), trunVideo, moof+boxHeader)
+		for i := range samples {
+			s := &samples[i]
+			flags := uint32(flagsNonKey)
+			if s.Key {
+				flags = flagsKey
+			}
+			dst = be.AppendUint32(dst, s.Duration)
+			dst = be.AppendUint32(dst, uint32(s.size()))
+			dst = be.AppendUint32(dst, flags)
 		}
-		dst = be.AppendUint32(dst, s.Duration)
-		dst = be.AppendUint32(dst, uint32(s.size()))
-		dst = be.AppendUint32(dst, flags)
+	}
+	if len(audio.Frames) > 0 {
+		dst = appendTraf(dst, audioTrack, audio.Base, flagsAudio, len(audio.Frames), trunAudio, moof+boxHeader+videoData)
+		for i := range audio.Frames {
+			dst = be.AppendUint32(dst, audio.Frames[i].Duration)
+			dst = be.AppendUint32(dst, uint32(len(audio.Frames[i].Data)))
+		}
 	}
 
 	dst = appendBox(dst, boxHeader+data, "mdat")
@@ -173,6 +224,9 @@ func AppendPart(dst []byte, number uint32, base int64, samples []Sample) ([]byte
 			dst = append(dst, nalu...)
 		}
 	}
+	for i := range audio.Frames {
+		dst = append(dst, audio.Frames[i].Data...)
+	}
 
 	sum := crc32.Checksum(dst[start:], castagnoli)
 	pad := padding(len(dst) - start)
@@ -180,6 +234,19 @@ func AppendPart(dst []byte, number uint32, base int64, samples []Sample) ([]byte
 	dst = append(dst, checksumMagic...)
 	dst = be.AppendUint32(dst, sum)
 	return append(dst, make([]byte, pad-checksumBox)...), nil
+}
+
+// appendTraf appends the boxes of a track up to its n samples, which take entry
+// bytes each. Its data begins at offset, from the start of the moof box.
+func appendTraf(dst []byte, track uint32, base int64, flags uint32, n, entry, offset int) []byte {
+	dst = appendBox(dst, trafFixed+entry*n, "traf")
+	dst = appendFullBox(dst, tfhdSize, "tfhd", 0, 0x020000) // default-base-is-moof
+	dst = be.AppendUint32(dst, track)
+	dst = appendFullBox(dst, tfdtSize, "tfdt", 1, 0)
+	dst = be.AppendUint64(dst, uint64(base))
+	dst = appendFullBox(dst, trunFixed+entry*n, "trun", 0, flags)
+	dst = be.AppendUint32(dst, uint32(n))
+	return be.AppendUint32(dst, uint32(offset))
 }
 
 // Keyframe is where decoding can start: a part that begins with an IDR.
@@ -202,7 +269,7 @@ func AppendIndex(dst []byte, keyframes []Keyframe) []byte {
 	mfra := boxHeader + tfra + mfroSize
 	dst = appendBox(dst, mfra, "mfra")
 	dst = appendFullBox(dst, tfra, "tfra", 1, 0)
-	dst = be.AppendUint32(dst, trackID)
+	dst = be.AppendUint32(dst, videoTrack)
 	dst = be.AppendUint32(dst, 0) // traf, trun and sample numbers have one byte
 	dst = be.AppendUint32(dst, uint32(len(keyframes)))
 	for _, k := range keyframes {
@@ -222,7 +289,7 @@ func appendSegmentIndex(dst []byte, keyframes []Keyframe, end, duration int64) (
 		return nil, errors.New("make segment index: too many keyframes")
 	}
 	dst = appendFullBox(dst, 40+12*len(keyframes), "sidx", 1, 0)
-	dst = be.AppendUint32(dst, trackID)
+	dst = be.AppendUint32(dst, videoTrack)
 	dst = be.AppendUint32(dst, Timescale)
 	dst = be.AppendUint64(dst, 0) // earliest presentation time
 	dst = be.AppendUint64(dst, 0) // the first one follows at once

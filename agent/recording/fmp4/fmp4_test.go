@@ -14,6 +14,7 @@ import (
 
 	"github.com/lenscast/lenscast/agent/recording/fmp4"
 	"github.com/lenscast/lenscast/agent/recording/recordingtest"
+	"github.com/lenscast/lenscast/capture/aac"
 )
 
 // file makes a file of n parts of perPart pictures, and returns the pictures,
@@ -28,7 +29,7 @@ func file(t testing.TB, src *recordingtest.Source, n, perPart int) (b []byte, sa
 			if i == 0 && j == 0 {
 				sps, pps := au.ParameterSets()
 				var err error
-				if b, err = fmp4.Header(sps[0], pps[0], []byte("note")); err != nil {
+				if b, err = fmp4.Header(sps[0], pps[0], aac.Config{}, []byte("note")); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -39,7 +40,7 @@ func file(t testing.TB, src *recordingtest.Source, n, perPart int) (b []byte, sa
 			keys = append(keys, fmp4.Keyframe{Time: base, Offset: int64(len(b))})
 		}
 		var err error
-		if b, err = fmp4.AppendPart(b, uint32(i+1), base, part); err != nil {
+		if b, err = fmp4.AppendPart(b, uint32(i+1), base, part, fmp4.Audio{}); err != nil {
 			t.Fatal(err)
 		}
 		base += int64(perPart) * fmp4.Timescale / 30
@@ -244,6 +245,8 @@ func FuzzReader(f *testing.F) {
 	b, _, offsets, _ := file(f, recordingtest.Synthetic(30, 3, 40), 2, 3)
 	f.Add(b)
 	f.Add(b[:offsets[1]+100])
+	b, _, _ = fileWithSound(f, recordingtest.Synthetic(30, 30, 40), recordingtest.SyntheticAudio(aac.Config{SampleRate: 8000, Channels: 1}, 20), 2)
+	f.Add(b)
 	f.Add([]byte("\x00\x00\x00\x08ftyp\x7f\xff\xff\xffmoov"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		_, _ = fmp4.Still(bytes.NewReader(b))
@@ -276,13 +279,13 @@ func BenchmarkAppendPart(b *testing.B) {
 		au := src.Next()
 		samples[i] = fmp4.Sample{NALUs: au.NALUs, Key: au.Key, Duration: 3000}
 	}
-	buf, err := fmp4.AppendPart(nil, 1, 0, samples)
+	buf, err := fmp4.AppendPart(nil, 1, 0, samples, fmp4.Audio{})
 	if err != nil {
 		b.Fatal(err)
 	}
 	b.SetBytes(int64(len(buf)))
 	b.ReportAllocs()
 	for b.Loop() {
-		buf, _ = fmp4.AppendPart(buf[:0], 1, 0, samples)
+		buf, _ = fmp4.AppendPart(buf[:0], 1, 0, samples, fmp4.Audio{})
 	}
 }

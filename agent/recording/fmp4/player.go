@@ -4,6 +4,9 @@ import (
 	"fmt"
 	"io"
 	"time"
+
+	"github.com/lenscast/lenscast/capture/aac"
+	"github.com/lenscast/lenscast/capture/h264"
 )
 
 // maxIndex bounds the index that is read into memory, in bytes: 1.7 million
@@ -82,7 +85,7 @@ func (j *joined) ReadAt(p []byte, off int64) (n int, err error) {
 }
 
 // Still returns a file of its own with nothing but the first picture of r: an
-// IDR, which any browser shows in a video element.
+// IDR, which any browser shows in a video element. It has no sound.
 func Still(r io.Reader) ([]byte, error) {
 	rd, err := NewReader(r)
 	if err != nil {
@@ -96,7 +99,18 @@ func Still(r io.Reader) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	if len(samples) == 0 {
+		return nil, fmt.Errorf("read first picture: %w: there is none", ErrTorn)
+	}
 	first := samples[0]
 	first.Duration = Timescale
-	return AppendPart(rd.Header(), 1, 0, []Sample{first})
+	sps, pps := (&h264.AccessUnit{NALUs: first.NALUs}).ParameterSets()
+	if len(sps) == 0 || len(pps) == 0 {
+		return nil, fmt.Errorf("read first picture: %w: it is no IDR", ErrTorn)
+	}
+	header, err := Header(sps[0], pps[0], aac.Config{}, nil)
+	if err != nil {
+		return nil, err
+	}
+	return AppendPart(header, 1, 0, []Sample{first}, Audio{})
 }

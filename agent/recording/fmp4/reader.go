@@ -23,14 +23,15 @@ const (
 // next call of Reader.Next.
 type Part struct {
 	Number   uint32
-	Base     int64 // ticks since the start of the file
-	Duration int64 // ticks
-	Pictures int
+	Base     int64  // of the pictures, ticks since the start of the file
+	Duration int64  // of the pictures, ticks
+	Pictures int    // 0: all of it is sound
+	Frames   int    // of sound
 	Key      bool   // it begins with an IDR
 	Whole    bool   // its checksum is right
 	Raw      []byte // the part as it is in the file, padding included
 
-	trun, data []byte // of Raw: the samples' entries and the content of mdat
+	trun, data []byte // of Raw: the pictures' entries and the content of mdat
 }
 
 // Reader reads a file that this package wrote, from front to end.
@@ -87,7 +88,7 @@ func (r *Reader) Next() (Part, error) {
 		return Part{}, io.EOF
 	}
 	r.buf = r.buf[:0]
-	if err := r.box("moof", moofFixed+tfdtSize+trunFixed, maxMoof); err != nil {
+	if err := r.box("moof", moofFixed+trafFixed, maxMoof); err != nil {
 		return Part{}, err
 	}
 	moof := len(r.buf)
@@ -141,39 +142,86 @@ func torn(kind string, err error) error {
 
 // parse reads the boxes of AppendPart, and no others.
 func (p *Part) parse(moof []byte) error {
-	mfhd, rest := moof[8:24], moof[24:]
-	traf, tfhd, tfdt, trun := rest[:8], rest[8:24], rest[24:44], rest[44:]
-	for _, b := range []struct {
-		kind string
-		size int
-		box  []byte
-	}{
-		{"mfhd", 16, mfhd},
-		{"traf", len(rest), traf},
-		{"tfhd", 16, tfhd},
-		{"tfdt", tfdtSize, tfdt},
-		{"trun", len(trun), trun},
-	} {
-		if string(b.box[4:8]) != b.kind || int(be.Uint32(b.box)) != b.size {
-			return fmt.Errorf("read moof box: %w: no %s box of %d bytes", ErrTorn, b.kind, b.size)
-		}
-	}
-	p.trun = trun[trunFixed:]
-	p.Pictures = len(p.trun) / trunSample
-	if be.Uint32(trun[8:]) != 0x000701 || len(p.trun)%trunSample != 0 ||
-		p.Pictures == 0 || be.Uint32(trun[12:]) != uint32(p.Pictures) {
-		return fmt.Errorf("read trun box: %w: %d pictures in %d bytes", ErrTorn, be.Uint32(trun[12:]), len(trun))
+	mfhd, rest := moof[8:moofFixed], moof[moofFixed:]
+	if err := checkBox(mfhd, "mfhd", 16); err != nil {
+		return err
 	}
 	p.Number = be.Uint32(mfhd[12:])
-	p.Base = int64(be.Uint64(tfdt[12:]))
-	p.Key = be.Uint32(p.trun[8:]) == flagsKey
 	size := int64(0)
-	for i := 0; i < len(p.trun); i += trunSample {
-		p.Duration += int64(be.Uint32(p.trun[i:]))
-		size += int64(be.Uint32(p.trun[i+4:]))
+	for track := uint32(0); len(rest) > 0; {
+		t, err := parseTraf(rest)
+		if err != nil {
+			return err
+		}
+		if t.track <= track {
+			return fmt.Errorf("read tfhd box: %w: track %d after %d", ErrTorn, t.track, track)
+		}
+		track, rest = t.track, rest[t.size:]
+		if track == videoTrack {
+			p.Base, p.Duration, p.Pictures, p.trun = t.base, t.duration, t.samples, t.trun
+			p.Key = be.Uint32(p.trun[8:]) == flagsKey
+		} else {
+			p.Frames = t.samples
+		}
+		size += t.bytes
 	}
-	if size != int64(len(p.data)) || p.Base < 0 {
-		return fmt.Errorf("read trun box: %w: %d bytes of pictures, mdat has %d", ErrTorn, size, len(p.data))
+	if size != int64(len(p.data)) {
+		return fmt.Errorf("read trun box: %w: %d bytes of samples, mdat has %d", ErrTorn, size, len(p.data))
+	}
+	return nil
+}
+
+// traf is what a part says of one track.
+type traf struct {
+	size     int // of the box
+	track    uint32
+	base     int64 // ticks
+	samples  int
+	duration int64  // of all samples, ticks
+	bytes    int64  // of all samples
+	trun     []byte // an entry for each
+}
+
+// parseTraf reads the traf box that b begins with.
+func parseTraf(b []byte) (t traf, err error) {
+	if len(b) < trafFixed {
+		return t, fmt.Errorf("read moof box: %w: %d bytes too many", ErrTorn, len(b))
+	}
+	if t.size = int(be.Uint32(b)); t.size < trafFixed || t.size > len(b) {
+		return t, fmt.Errorf("read traf box: %w: %d bytes", ErrTorn, t.size)
+	}
+	tfhd, tfdt, trun := b[8:24], b[24:44], b[44:t.size]
+	for _, err := range []error{
+		checkBox(b, "traf", t.size), checkBox(tfhd, "tfhd", tfhdSize),
+		checkBox(tfdt, "tfdt", tfdtSize), checkBox(trun, "trun", len(trun)),
+	} {
+		if err != nil {
+			return t, err
+		}
+	}
+	t.track = be.Uint32(tfhd[12:])
+	flags, entry := uint32(flagsVideo), trunVideo
+	if t.track == audioTrack {
+		flags, entry = flagsAudio, trunAudio
+	} else if t.track != videoTrack {
+		return t, fmt.Errorf("read tfhd box: %w: track %d", ErrTorn, t.track)
+	}
+	t.base, t.trun = int64(be.Uint64(tfdt[12:])), trun[trunFixed:]
+	t.samples = len(t.trun) / entry
+	if be.Uint32(trun[8:]) != flags || len(t.trun)%entry != 0 || t.samples == 0 ||
+		be.Uint32(trun[12:]) != uint32(t.samples) || t.base < 0 {
+		return t, fmt.Errorf("read trun box: %w: %d samples in %d bytes", ErrTorn, be.Uint32(trun[12:]), len(trun))
+	}
+	for i := 0; i < len(t.trun); i += entry {
+		t.duration += int64(be.Uint32(t.trun[i:]))
+		t.bytes += int64(be.Uint32(t.trun[i+4:]))
+	}
+	return t, nil
+}
+
+func checkBox(b []byte, kind string, size int) error {
+	if string(b[4:8]) != kind || int(be.Uint32(b)) != size {
+		return fmt.Errorf("read moof box: %w: no %s box of %d bytes", ErrTorn, kind, size)
 	}
 	return nil
 }
@@ -182,7 +230,7 @@ func (p *Part) parse(moof []byte) error {
 func (p *Part) Samples() ([]Sample, error) {
 	samples := make([]Sample, 0, p.Pictures)
 	data := p.data
-	for i := 0; i < len(p.trun); i += trunSample {
+	for i := 0; i < len(p.trun); i += trunVideo {
 		s := Sample{Duration: be.Uint32(p.trun[i:]), Key: be.Uint32(p.trun[i+8:]) == flagsKey}
 		size := be.Uint32(p.trun[i+4:])
 		if int64(size) > int64(len(data)) {

@@ -1,33 +1,38 @@
-// Command badnet compares what a receiver gets of the UDP senders of lenscast
-// and of ffmpeg over bad networks: losses, delays, and a link of 30 Mbit/s with
-// a queue of 75 KB, which keyframes of about 200 KB have to cross.
+// Command badnet compares what receivers get of the UDP senders of lenscast,
+// ffmpeg and GStreamer over bad networks, and prints it as a table:
 //
-//	go run ./scripts/bench/badnet -seconds 15
+//	go run ./scripts/bench/badnet -seconds 15 | tee badnet.md
+//	go run ./scripts/bench/badnet -recovery
 //
-// The receiver is ffmpeg. A picture counts when what was decoded is, bit for
-// bit, what was encoded; a freeze is 0.2 s or more without such a picture. The
-// networks are made by a relay on loopback with the same losses in every run.
-// It needs ffmpeg with libsrt.
+// The second kills, or freezes, the receivers of lenscast, and tells how long it
+// takes to notice and to come back to them.
+//
+// All senders get the same camera, about 5 Mbit/s of MPEG-TS over UDP with a
+// keyframe every second, and pass it on as it is. The networks are made by a
+// relay on loopback that draws the same losses for all. One receiver for each
+// form judges all senders: of RTP it asks for what is missing (RFC 4585); of
+// SRT it is GStreamer's, that is libsrt.
+//
+// A picture can be shown when it is, bit for bit, what the camera sent, and so
+// are all before it from the last keyframe on. A freeze is 0.2 s or more
+// without a new one. Latencies are from the camera to the last byte here.
+//
+// It needs ffmpeg with libsrt and GStreamer with srtsrc and srtsink.
 package main
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"flag"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"os/signal"
-	"path/filepath"
-	"strconv"
 	"strings"
 	"time"
-)
 
-const fps = 30
+	"github.com/lenscast/lenscast/scripts/bench/internal/peer"
+)
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -38,194 +43,228 @@ func main() {
 	}
 }
 
+// networks are the rows of the table. Those that lose packets are as far away
+// as a server on the same continent.
+func networks(d time.Duration) []namedNetwork {
+	const near, far, farthest = 20 * time.Millisecond, 100 * time.Millisecond, 300 * time.Millisecond
+	return []namedNetwork{
+		{"loss 0 %", network{delay: near}},
+		{"loss 1 %", network{delay: near, loss: 0.01}},
+		{"loss 5 %", network{delay: near, loss: 0.05}},
+		{"loss 10 %", network{delay: near, loss: 0.10}},
+		{"loss 1 %, delay 100 ms", network{delay: far, loss: 0.01}},
+		{"delay 100 ms", network{delay: far}},
+		{"delay 300 ms", network{delay: farthest}},
+		{"8, 2, 5 Mbit/s", network{delay: near, steps: []step{{0, 8e6}, {d / 3, 2e6}, {d * 2 / 3, 5e6}}}},
+	}
+}
+
+type namedNetwork struct {
+	name string
+	network
+}
+
 func run(ctx context.Context, args []string, out io.Writer) error {
 	flags := flag.NewFlagSet("badnet", flag.ContinueOnError)
 	seconds := flags.Int("seconds", 15, "length of each measurement")
 	only := flags.String("only", "", "measure only the networks whose name contains this")
-	clip := flags.String("send", "", "used by badnet itself to start a sender of this clip")
+	forms := flags.String("forms", "rtp,udp,srt", "what to measure")
+	senders := flags.String("senders", "lenscast,ffmpeg,gstreamer", "whom to measure")
+	recovery := flags.Bool("recovery", false, "measure how lenscast comes back to receivers that fail")
+	server := flags.String("subscribe", "", "used by badnet itself to start a client of a UDP server")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	if *clip != "" {
-		return send(ctx, *clip, flags.Arg(0))
+	if *server != "" {
+		return subscribe(*server)
 	}
 	dir, err := os.MkdirTemp("", "badnet")
 	if err != nil {
 		return err
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	path := filepath.Join(dir, "clip")
-	if err := encode(ctx, path); err != nil {
+	b := bench{duration: time.Duration(*seconds) * time.Second}
+	if b.lenscast, err = peer.Build(ctx, dir); err != nil {
 		return err
 	}
-	original, err := sums(ctx, path+".ts")
-	if err != nil {
+	if b.source, err = newSource(ctx, dir); err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "%-22s %-4s %-9s %9s %8s %10s\n", "network", "form", "sender", "intact", "freezes", "frozen s")
-	for _, n := range []struct {
-		name string
-		network
-	}{
-		{"clean", network{}},
-		{"30 Mbit/s, 75 KB", network{rate: 30e6, queue: 75_000}},
-		{"loss 1 %, 20 ms", network{loss: 0.01, delay: 20 * time.Millisecond}},
-		{"loss 5 %, 20 ms", network{loss: 0.05, delay: 20 * time.Millisecond}},
-		{"loss 10 %, 20 ms", network{loss: 0.1, delay: 20 * time.Millisecond}},
-		{"loss 1 %, 100 ms", network{loss: 0.01, delay: 100 * time.Millisecond}},
-		{"loss 5 %, 100 ms", network{loss: 0.05, delay: 100 * time.Millisecond}},
-	} {
+	if *recovery {
+		return b.recoveries(ctx, out)
+	}
+	fmt.Fprintln(out, "| network | form | sender | Mbit/s | freezes | frozen s | p50 ms | p99 ms | keyframes damaged |")
+	fmt.Fprintln(out, "|---|---|---|--:|--:|--:|--:|--:|--:|")
+	for _, n := range networks(b.duration) {
 		if !strings.Contains(n.name, *only) {
 			continue
 		}
-		for _, form := range []string{"rtp", "udp", "srt"} {
-			for _, sender := range []string{"ffmpeg", "lenscast"} {
-				r, err := measure(ctx, path, form, sender, n.network, original, time.Duration(*seconds)*time.Second)
+		for form := range strings.SplitSeq(*forms, ",") {
+			for sender := range strings.SplitSeq(*senders, ",") {
+				v, err := b.measure(ctx, form, sender, n.network)
 				if err != nil {
 					return fmt.Errorf("%s, %s by %s: %w", n.name, form, sender, err)
 				}
-				fmt.Fprintf(out, "%-22s %-4s %-9s %8.1f%% %8d %10.1f\n", n.name, form, sender, 100*r.intact, r.freezes, r.frozen.Seconds())
+				fmt.Fprintf(out, "| %s | %s | %s | %.2f | %d | %.1f | %d | %d | %d of %d |\n", n.name, form, sender,
+					v.rate/1e6, v.freezes, v.frozen.Seconds(), v.p50.Milliseconds(), v.p99.Milliseconds(), v.damagedKeys, v.keys)
 			}
 		}
 	}
 	return nil
 }
 
-// result is what a receiver saw.
-type result struct {
-	intact  float64 // share of pictures, 0 to 1
-	freezes int
-	frozen  time.Duration
+// bench measures one sender at a time.
+type bench struct {
+	lenscast string // the program
+	source   *source
+	duration time.Duration
 }
 
-// patience is how long the pictures of a measurement may come late. A receiver
-// that gets nothing intact does so for ever.
-const patience = 10 * time.Second
+const (
+	// settle is how long a sender may find its rhythm before it counts.
+	settle = 3 * time.Second
 
-// srtLatency allows for four round trips of 200 ms.
-const srtLatency = 800
+	// patience is how long it may take to begin.
+	patience = 15 * time.Second
+)
 
-func measure(ctx context.Context, path, form, sender string, n network, original map[string]bool, d time.Duration) (result, error) {
-	ctx, cancel := context.WithTimeout(ctx, d+patience)
-	defer cancel()
-	receive, err := freePort()
-	if err != nil {
-		return result{}, err
-	}
-	port, err := startRelay(ctx, n, receive)
-	if err != nil {
-		return result{}, err
-	}
-	input := fmt.Sprintf("udp://127.0.0.1:%d?fifo_size=50000&buffer_size=8000000", receive)
-	url := fmt.Sprintf("%s://127.0.0.1:%d", form, port)
-	format := "mpegts"
-	options := []string{"-f", format}
-	switch form {
-	case "rtp":
-		input, format = path+".sdp", "rtp"
-		options = []string{"-protocol_whitelist", "file,udp,rtp", "-buffer_size", "8000000"}
-		if err := describe(ctx, path, receive); err != nil {
-			return result{}, err
+// receiverLatency is what a receiver grants lost packets to come again: four
+// round trips, as the makers of SRT advise, and at least SRT's default.
+func receiverLatency(n network) time.Duration { return max(8*n.delay, 120*time.Millisecond) }
+
+func (b *bench) measure(ctx context.Context, form, sender string, n network) (verdict, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	j := newJudge(b.source)
+	var running []*exec.Cmd
+	defer func() {
+		cancel()
+		for _, cmd := range running {
+			_ = cmd.Wait() // was killed
 		}
-	case "srt":
-		input = fmt.Sprintf("srt://127.0.0.1:%d?mode=listener&latency=%d", receive, srtLatency*1000)
-		url += fmt.Sprintf("?latency=%d", srtLatency)
-	}
-	judge := exec.CommandContext(ctx, "ffmpeg", append(append([]string{"-v", "quiet", "-analyzeduration", "500000"}, options...),
-		"-i", input, "-fps_mode", "passthrough", "-f", "framemd5", "-flush_packets", "1", "-")...)
-	lines, err := judge.StdoutPipe()
+	}()
+	receive, err := peer.FreePort()
 	if err != nil {
-		return result{}, err
+		return verdict{}, err
 	}
-	if err := judge.Start(); err != nil {
-		return result{}, err
+	start := func(cmd *exec.Cmd) error {
+		running = append(running, cmd)
+		return cmd.Start()
 	}
-	var source *exec.Cmd
-	if sender == "lenscast" {
-		source = exec.CommandContext(ctx, os.Args[0], "-send", path, url)
-	} else {
-		switch form {
-		case "udp":
-			url += "?pkt_size=1316"
-		case "srt":
-			url = fmt.Sprintf("srt://127.0.0.1:%d?pkt_size=1316&latency=%d", port, srtLatency*1000)
+	latency := receiverLatency(n)
+	if err := b.receive(ctx, form, receive, latency, j, start); err != nil {
+		return verdict{}, err
+	}
+	front, err := peer.FreePort()
+	if err != nil {
+		return verdict{}, err
+	}
+	link, err := startRelay(ctx, n, front, receive)
+	if err != nil {
+		return verdict{}, err
+	}
+	in, err := peer.FreePort()
+	if err != nil {
+		return verdict{}, err
+	}
+	cmd, err := b.sender(ctx, form, sender, in, front, latency)
+	if err != nil {
+		return verdict{}, err
+	}
+	if err := start(cmd); err != nil {
+		return verdict{}, err
+	}
+	played := make(chan error, 1)
+	go func() { played <- b.source.play(ctx, in) }()
+
+	for begun := time.Now(); j.count() == 0; time.Sleep(10 * time.Millisecond) {
+		if ctx.Err() != nil {
+			return verdict{}, ctx.Err()
 		}
-		source = exec.CommandContext(ctx, "ffmpeg", "-v", "quiet", "-re", "-stream_loop", "-1", "-i", path+".ts", "-an", "-c", "copy", "-f", format, url)
+		if time.Since(begun) > patience {
+			break // it is frozen for all of the time
+		}
 	}
-	if err := source.Start(); err != nil {
-		return result{}, err
+	if err := sleep(ctx, settle); err != nil {
+		return verdict{}, err
 	}
-	r := watch(lines, original, d)
+	from := time.Now()
+	link.begin()
+	if err := sleep(ctx, b.duration+2*latency+queueTime); err != nil { // for those that come late
+		return verdict{}, err
+	}
+	v := j.verdict(from, from.Add(b.duration))
 	cancel()
-	_, _ = source.Wait(), judge.Wait() // both were killed
-	return r, nil
+	return v, <-played
 }
 
-// watch reads what was decoded for so long from the first picture on.
-func watch(lines io.Reader, original map[string]bool, d time.Duration) (r result) {
-	scanner := bufio.NewScanner(lines)
-	first, last, intact := -1, -1, 0 // in pictures
-	for scanner.Scan() {
-		pts, sum, ok := parse(scanner.Text())
-		if !ok || !original[sum] {
-			continue
-		}
-		if first < 0 {
-			first, last = pts, pts
-		}
-		if gap := time.Duration(pts-last) * time.Second / fps; gap >= 200*time.Millisecond {
-			r.freezes++
-			r.frozen += gap
-		}
-		last = pts
-		intact++
-		if time.Duration(last-first)*time.Second/fps >= d {
-			break
-		}
-	}
-	// The clip starts over with a picture at the time of the last one.
-	expected := max(last-first+1, int(d.Seconds()*fps))
-	r.intact = min(float64(intact)/float64(expected), 1)
-	return r
-}
-
-// parse reads a line of ffmpeg's framemd5: stream, dts, pts, duration, size,
-// sum.
-func parse(line string) (pts int, sum string, ok bool) {
-	f := strings.Split(line, ",")
-	if len(f) != 6 {
-		return 0, "", false
-	}
-	pts, err := strconv.Atoi(strings.TrimSpace(f[2]))
-	return pts, strings.TrimSpace(f[5]), err == nil
-}
-
-// sums returns those of the pictures of a file.
-func sums(ctx context.Context, path string) (map[string]bool, error) {
-	out, err := exec.CommandContext(ctx, "ffmpeg", "-v", "error", "-i", path, "-f", "framemd5", "-").Output()
-	if err != nil {
-		return nil, fmt.Errorf("decode clip: %w", err)
-	}
-	set := make(map[string]bool)
-	for line := range bytes.Lines(out) {
-		if _, sum, ok := parse(string(line)); ok {
-			set[sum] = true
-		}
-	}
-	return set, nil
-}
-
-// freePort returns an even port with a free one above it, as RTP likes it.
-func freePort() (int, error) {
-	for {
-		c, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+// receive starts the receiver of a form.
+func (b *bench) receive(ctx context.Context, form string, port int, latency time.Duration, j *judge, start func(*exec.Cmd) error) error {
+	if form == "srt" {
+		inner, err := peer.FreePort()
 		if err != nil {
-			return 0, err
+			return err
 		}
-		port := c.LocalAddr().(*net.UDPAddr).Port
-		c.Close()
-		if port%2 == 0 {
-			return port, nil
+		pipeline := fmt.Sprintf("srtsrc uri=srt://127.0.0.1:%d?mode=listener latency=%d ! udpsink host=127.0.0.1 port=%d sync=false async=false",
+			port, latency.Milliseconds(), inner)
+		if err := start(exec.CommandContext(ctx, "gst-launch-1.0", append([]string{"-q"}, strings.Fields(pipeline)...)...)); err != nil {
+			return err
 		}
+		if err := sleep(ctx, 2*time.Second); err != nil { // until it listens: ffmpeg tries once only
+			return err
+		}
+		port = inner
+	}
+	c, err := listen(ctx, port)
+	if err != nil {
+		return err
+	}
+	if form == "rtp" {
+		go receiveRTP(c, j, latency)
+	} else {
+		go receiveTS(c, j)
+	}
+	return nil
+}
+
+// sender makes the command that passes the camera at the port in on to the
+// port to.
+func (b *bench) sender(ctx context.Context, form, sender string, in, to int, latency time.Duration) (*exec.Cmd, error) {
+	ms := latency.Milliseconds()
+	url := fmt.Sprintf("%s://127.0.0.1:%d", form, to)
+	switch sender {
+	case "lenscast":
+		if form == "srt" {
+			url += fmt.Sprintf("?latency=%d", ms)
+		}
+		return peer.Lenscast(ctx, b.lenscast, in, url)
+	case "ffmpeg":
+		switch form {
+		case "rtp":
+			return peer.FFmpeg(ctx, in, "rtp", url), nil
+		case "srt":
+			url += fmt.Sprintf("?latency=%d&pkt_size=1316", ms*1000)
+		default:
+			url += "?pkt_size=1316"
+		}
+		return peer.FFmpeg(ctx, in, "mpegts", url), nil
+	case "gstreamer":
+		sink := fmt.Sprintf("udpsink host=127.0.0.1 port=%d sync=false async=false", to)
+		switch form {
+		case "rtp":
+			return peer.GStreamer(ctx, in, "rtph264pay config-interval=-1 aggregate-mode=zero-latency mtu=1360 ! "+sink), nil
+		case "srt":
+			sink = fmt.Sprintf("srtsink uri=%s latency=%d sync=false async=false", url, ms)
+		}
+		return peer.GStreamer(ctx, in, "mpegtsmux alignment=7 ! "+sink), nil
+	}
+	return nil, fmt.Errorf("%q is no sender: lenscast, ffmpeg or gstreamer", sender)
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }

@@ -8,20 +8,24 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"time"
+
+	"github.com/lenscast/lenscast/scripts/bench/internal/peer"
 )
 
+// bench compares senders that all pass on the same clip.
+type bench struct {
+	lenscast string // the program
+	clip     string
+	duration time.Duration
+}
+
 // compare sends 1920x1080 at 60 fps and 8 Mbit/s to sockets that count: to
-// one destination, and to eight at the same time. There lenscast is one process
-// as in the agent, and ffmpeg as many as there are destinations. The budget is
-// half of ffmpeg's processor time.
-func compare(ctx context.Context, out io.Writer, dir string, d time.Duration) error {
-	path := filepath.Join(dir, "clip")
-	if err := encode(ctx, path, "testsrc2=size=1920x1080", 60, 8_000_000); err != nil {
-		return err
-	}
-	fmt.Fprintf(out, "%-4s %12s %-9s %8s %12s %6s\n", "form", "destinations", "sender", "Mbit/s", "ms CPU/Mbit", "share")
+// one destination, and to eight at the same time, each sender in one process.
+// The budget is half of ffmpeg's processor time.
+func (b *bench) compare(ctx context.Context, out io.Writer) error {
 	for _, form := range []struct{ name, format, scheme, options string }{
 		{"RTP", "rtp", "rtp", ""},
 		{"TS", "mpegts", "udp", "?pkt_size=1316"},
@@ -29,65 +33,94 @@ func compare(ctx context.Context, out io.Writer, dir string, d time.Duration) er
 		for _, n := range []int{1, 8} {
 			var base float64
 			for _, sender := range []string{"ffmpeg", "lenscast"} {
-				cost, rate, err := measure(ctx, n, d, func(ports []int) (cmds []*exec.Cmd) {
+				r, err := b.measure(ctx, n, func(ctx context.Context, in int, ports []int) (*exec.Cmd, error) {
 					var urls []string
 					for _, port := range ports {
-						url := fmt.Sprintf("%s://127.0.0.1:%d", form.scheme, port)
-						urls = append(urls, url)
-						cmds = append(cmds, ffmpegSender(ctx, path, form.format, url+form.options))
+						urls = append(urls, fmt.Sprintf("%s://127.0.0.1:%d", form.scheme, port))
 					}
 					if sender == "lenscast" {
-						return []*exec.Cmd{lenscastSender(ctx, path, urls...)}
+						return peer.Lenscast(ctx, b.lenscast, in, urls...)
 					}
-					return cmds
+					for i := range urls {
+						urls[i] += form.options
+					}
+					return peer.FFmpeg(ctx, in, form.format, urls...), nil
 				})
 				if err != nil {
 					return err
 				}
 				if sender == "ffmpeg" {
-					base = cost
+					base = r.msPerMbit
 				}
-				fmt.Fprintf(out, "%-4s %12d %-9s %8.2f %12.3f %6.2f\n", form.name, n, sender, rate, cost, cost/base)
+				fmt.Fprintf(out, "%-4s %12d %-9s %8.2f %12.3f %12.0f %6.2f\n",
+					form.name, n, sender, r.mbits, r.msPerMbit, r.switches, r.msPerMbit/base)
 			}
 		}
 	}
 	return nil
 }
 
-// measure runs senders to n sinks and returns what they cost once they are
-// under way.
-func measure(ctx context.Context, n int, d time.Duration, senders func(ports []int) []*exec.Cmd) (msPerMbit, mbits float64, err error) {
+// result is what a sender did, and what for.
+type result struct {
+	mbits     float64 // sent, Mbit/s
+	msPerMbit float64 // of processor time
+	switches  float64 // between threads, a second
+}
+
+// measure runs a sender to n sinks and returns what it costs once it is under
+// way.
+func (b *bench) measure(ctx context.Context, n int, sender func(ctx context.Context, in int, ports []int) (*exec.Cmd, error)) (result, error) {
+	ctx, cancel := context.WithCancel(ctx)
 	var bytes atomic.Int64
 	var ports []int
 	for range n {
 		s, err := newSink()
 		if err != nil {
-			return 0, 0, err
+			cancel()
+			return result{}, err
 		}
 		defer s.Close()
 		ports = append(ports, s.LocalAddr().(*net.UDPAddr).Port)
 		go count(s, &bytes)
 	}
-	cmds := senders(ports)
-	for _, cmd := range cmds {
-		if err := cmd.Start(); err != nil {
-			return 0, 0, err
+	in, err := peer.FreePort()
+	if err != nil {
+		cancel()
+		return result{}, err
+	}
+	cmd, err := sender(ctx, in, ports)
+	if err != nil {
+		cancel()
+		return result{}, err
+	}
+	feed := exec.CommandContext(ctx, "ffmpeg", "-v", "quiet", "-re", "-stream_loop", "-1", "-i", b.clip,
+		"-c", "copy", "-f", "mpegts", fmt.Sprintf("udp://127.0.0.1:%d?pkt_size=1316", in))
+	for _, c := range []*exec.Cmd{cmd, feed} {
+		if err := c.Start(); err != nil {
+			cancel()
+			return result{}, err
 		}
-		defer func() {
-			_ = cmd.Process.Kill()
-			_ = cmd.Wait()
-		}()
+		defer func() { _ = c.Wait() }()
 	}
-	if err := sleep(ctx, 4*time.Second); err != nil { // start-up does not count
-		return 0, 0, err
+	defer cancel() // kills both, and comes before they are waited for
+
+	if err := sleep(ctx, 6*time.Second); err != nil { // start-up does not count
+		return result{}, err
 	}
-	cpu, got := -cpuTime(cmds), -bytes.Load()
-	if err := sleep(ctx, d); err != nil {
-		return 0, 0, err
+	before, got := usageOf(cmd.Process.Pid), bytes.Load()
+	if err := sleep(ctx, b.duration); err != nil {
+		return result{}, err
 	}
-	cpu, got = cpu+cpuTime(cmds), got+bytes.Load()
-	mbit := float64(got) * 8 / 1e6
-	return cpu.Seconds() * 1000 / mbit, mbit / d.Seconds(), nil
+	after := usageOf(cmd.Process.Pid)
+	mbit := float64(bytes.Load()-got) * 8 / 1e6
+	if mbit == 0 {
+		return result{}, fmt.Errorf("%s sent nothing", cmd.Path)
+	}
+	return result{
+		mbits:     mbit / b.duration.Seconds(),
+		msPerMbit: float64(after.cpu-before.cpu) / 1e6 / mbit,
+		switches:  float64(after.switches-before.switches) / b.duration.Seconds(),
+	}, nil
 }
 
 func sleep(ctx context.Context, d time.Duration) error {
@@ -99,21 +132,33 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// cpuTime returns the processor time of all threads of processes, to the
-// nanosecond (Documentation/scheduler/sched-stats.rst, /proc/pid/schedstat). A
-// thread that has just ended does not count.
-func cpuTime(cmds []*exec.Cmd) (total time.Duration) {
-	for _, cmd := range cmds {
-		tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", cmd.Process.Pid)) // the pattern is valid
-		for _, task := range tasks {
-			var ns int64
-			if text, err := os.ReadFile(task); err == nil {
-				_, _ = fmt.Sscan(string(text), &ns)
+// usage is what the threads of a process have used since they began: processor
+// time in ns, and how often they were switched to another one. A thread that
+// has just ended does not count.
+type usage struct{ cpu, switches int64 }
+
+// usageOf reads /proc/PID/task/TID/schedstat, to the nanosecond
+// (Documentation/scheduler/sched-stats.rst), and status (proc(5)).
+func usageOf(pid int) (u usage) {
+	tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*", pid)) // the pattern is valid
+	for _, task := range tasks {
+		var n int64
+		if text, err := os.ReadFile(filepath.Join(task, "schedstat")); err == nil {
+			_, _ = fmt.Sscan(string(text), &n)
+			u.cpu += n
+		}
+		text, err := os.ReadFile(filepath.Join(task, "status"))
+		if err != nil {
+			continue
+		}
+		for line := range strings.Lines(string(text)) {
+			if name, value, _ := strings.Cut(line, ":"); strings.HasSuffix(name, "voluntary_ctxt_switches") {
+				_, _ = fmt.Sscan(value, &n)
+				u.switches += n
 			}
-			total += time.Duration(ns)
 		}
 	}
-	return total
+	return u
 }
 
 // newSink opens a socket to send to, at an even port as RTP likes it.

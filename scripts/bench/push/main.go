@@ -1,5 +1,6 @@
 // Command push compares what the UDP senders of lenscast cost with ffmpeg's
-// (-c copy), on the same stream, one after the other in the same run.
+// (-c copy), one after the other in the same run. Both do the same work: they
+// take an MPEG transport stream over UDP, and send its pictures on.
 //
 //	go run ./scripts/bench/push -seconds 20
 //
@@ -13,7 +14,10 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"time"
+
+	"github.com/lenscast/lenscast/scripts/bench/internal/peer"
 )
 
 func main() {
@@ -28,17 +32,30 @@ func main() {
 func run(ctx context.Context, args []string, out io.Writer) error {
 	flags := flag.NewFlagSet("push", flag.ContinueOnError)
 	seconds := flags.Int("seconds", 20, "length of each measurement")
-	clip := flags.String("send", "", "used by push itself to start a sender of this clip")
+	rounds := flags.Int("rounds", 1, "how often to measure everything")
 	if err := flags.Parse(args); err != nil {
 		return err
-	}
-	if *clip != "" {
-		return send(ctx, *clip, flags.Args())
 	}
 	dir, err := os.MkdirTemp("", "push")
 	if err != nil {
 		return err
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	return compare(ctx, out, dir, time.Duration(*seconds)*time.Second)
+	b := bench{clip: filepath.Join(dir, "clip.ts"), duration: time.Duration(*seconds) * time.Second}
+	if b.lenscast, err = peer.Build(ctx, dir); err != nil {
+		return err
+	}
+	err = peer.Encode(ctx, b.clip, peer.Clip{
+		Source: "testsrc2=size=1920x1080:rate=60", FPS: 60, Seconds: 10, GOP: 60, Rate: []string{"-b:v", "8M"},
+	})
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "%-4s %12s %-9s %8s %12s %12s %6s\n", "form", "destinations", "sender", "Mbit/s", "ms CPU/Mbit", "switches/s", "share")
+	for range *rounds {
+		if err := b.compare(ctx, out); err != nil {
+			return err
+		}
+	}
+	return nil
 }

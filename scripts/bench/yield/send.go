@@ -8,6 +8,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -59,7 +60,7 @@ func send(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	t, err := newTransfer(*bulk, *receiver, string(token), pusher)
+	t, err := newTransfer(*bulk, *receiver, strings.TrimSpace(string(token)), pusher)
 	if err != nil {
 		return err
 	}

@@ -76,7 +76,6 @@ type watcher struct {
 
 	report   *rtcp.SenderReport // the newest
 	reportAt time.Time
-	jitter   float64
 }
 
 // schedule waits for the first packet, and then for the end.

@@ -8,11 +8,13 @@ import (
 	"time"
 )
 
-// Dir is the [FS] of a folder on this machine, confined to it by os.Root: no
-// name and no symbolic link leads out of it.
+// Dir is the [FS] of a folder on this machine, confined to it: no name and no
+// symbolic link leads out of it. os.Root sees to that, which opens every folder
+// on the way; or, where Linux has it, openat2, which does the same in one call.
 type Dir struct {
 	root *os.Root
 	lock *os.File
+	base *os.File // the folder for openat2, nil without
 }
 
 var _ FS = (*Dir)(nil)
@@ -28,6 +30,9 @@ func OpenDir(path string) (*Dir, error) {
 	d := &Dir{root: root}
 	if err := d.hold(); err != nil {
 		return nil, errors.Join(fmt.Errorf("lock %s: %w", path, err), root.Close())
+	}
+	if d.base, err = openBase(root); err != nil {
+		return nil, errors.Join(fmt.Errorf("open %s: %w", path, err), d.Close())
 	}
 	return d, nil
 }
@@ -48,11 +53,17 @@ func (d *Dir) hold() error {
 }
 
 // Close releases the folder.
-func (d *Dir) Close() error { return errors.Join(d.lock.Close(), d.root.Close()) }
+func (d *Dir) Close() error {
+	err := errors.Join(d.lock.Close(), d.root.Close())
+	if d.base != nil {
+		err = errors.Join(err, d.base.Close())
+	}
+	return err
+}
 
 // OpenFile opens or makes a file.
 func (d *Dir) OpenFile(name string, flag int, perm fs.FileMode) (File, error) {
-	file, err := d.root.OpenFile(name, flag, perm)
+	file, err := d.open(name, flag, perm)
 	if err != nil {
 		return nil, err
 	}
@@ -64,19 +75,13 @@ func (d *Dir) Mkdir(name string, perm fs.FileMode) error { return d.root.Mkdir(n
 
 // Link gives the file from the second name to. FAT and its kin have no links:
 // there it is moved, which does not replace either.
-func (d *Dir) Link(from, to string) error {
-	err := d.root.Link(from, to)
-	if noLinks(err) {
-		return d.moveNoReplace(from, to)
-	}
-	return err
-}
+func (d *Dir) Link(from, to string) error { return d.link(from, to) }
 
 // Rename moves the file from to the name to, in the place of what is there.
 func (d *Dir) Rename(from, to string) error { return d.root.Rename(from, to) }
 
 // Remove removes a file.
-func (d *Dir) Remove(name string) error { return d.root.Remove(name) }
+func (d *Dir) Remove(name string) error { return d.remove(name) }
 
 // Lstat describes what has the name, not following a symbolic link.
 func (d *Dir) Lstat(name string) (fs.FileInfo, error) { return d.root.Lstat(name) }
@@ -93,7 +98,7 @@ func (d *Dir) ReadDir(name string) ([]fs.DirEntry, error) {
 
 // SyncDir makes the names in a folder durable.
 func (d *Dir) SyncDir(name string) error {
-	dir, err := d.root.Open(name)
+	dir, err := d.open(name, os.O_RDONLY, 0)
 	if err != nil {
 		return err
 	}

@@ -50,6 +50,93 @@ func (d *Dir) Free() (int64, error) {
 	return int64(min(free, math.MaxInt64)), nil
 }
 
+// openBase opens the folder for openat2 (Linux 5.6). It returns nil where that
+// is missing, or forbidden as in some containers.
+func openBase(root *os.Root) (*os.File, error) {
+	base, err := root.Open(".")
+	if err != nil {
+		return nil, err
+	}
+	fd, err := openBeneath(base, ".", unix.O_PATH|unix.O_DIRECTORY, 0)
+	if err != nil {
+		return nil, base.Close()
+	}
+	return base, unix.Close(fd)
+}
+
+// openBeneath opens the file name below base, which no symbolic link leads out
+// of.
+func openBeneath(base *os.File, name string, flag int, perm fs.FileMode) (int, error) {
+	how := unix.OpenHow{
+		Flags:   uint64(flag | unix.O_CLOEXEC | unix.O_LARGEFILE),
+		Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_MAGICLINKS,
+	}
+	if flag&unix.O_PATH != 0 {
+		how.Flags = uint64(flag | unix.O_CLOEXEC) // nothing else is allowed with it
+	}
+	if flag&os.O_CREATE != 0 {
+		how.Mode = uint64(perm.Perm())
+	}
+	for {
+		fd, err := unix.Openat2(int(base.Fd()), name, &how)
+		if !errors.Is(err, unix.EINTR) {
+			return fd, err
+		}
+	}
+}
+
+func (d *Dir) open(name string, flag int, perm fs.FileMode) (*os.File, error) {
+	if d.base == nil {
+		return d.root.OpenFile(name, flag, perm)
+	}
+	fd, err := openBeneath(d.base, name, flag, perm)
+	if err != nil {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: err}
+	}
+	return os.NewFile(uintptr(fd), name), nil
+}
+
+// inFolder calls f with the folder of the file name, and its name there.
+func (d *Dir) inFolder(op, name string, f func(folder int, base string) error) error {
+	folder, err := openBeneath(d.base, path.Dir(name), unix.O_PATH|unix.O_DIRECTORY, 0)
+	if err == nil {
+		err = f(folder, path.Base(name))
+		_ = unix.Close(folder) // opened for its place only: nothing to lose
+	}
+	if err != nil {
+		return &fs.PathError{Op: op, Path: name, Err: err}
+	}
+	return nil
+}
+
+func (d *Dir) remove(name string) error {
+	if d.base == nil {
+		return d.root.Remove(name)
+	}
+	return d.inFolder("remove", name, func(folder int, base string) error {
+		return unix.Unlinkat(folder, base, 0)
+	})
+}
+
+func (d *Dir) link(from, to string) error {
+	if d.base == nil {
+		err := d.root.Link(from, to)
+		if noLinks(err) {
+			return d.moveNoReplace(from, to)
+		}
+		return err
+	}
+	return d.inFolder("link", from, func(fromDir int, from string) error {
+		return d.inFolder("link", to, func(toDir int, to string) error {
+			err := unix.Linkat(fromDir, from, toDir, to, 0)
+			if noLinks(err) {
+				return unix.Renameat2(fromDir, from, toDir, to, unix.RENAME_NOREPLACE)
+			}
+			return err
+		})
+	})
+}
+
 // noLinks tells whether Link failed because the file system has no links.
 func noLinks(err error) bool {
 	return errors.Is(err, unix.EPERM) || errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.EMLINK)

@@ -4,6 +4,7 @@ package dirstore
 
 import (
 	"errors"
+	"io/fs"
 	"math"
 	"os"
 	"time"
@@ -21,6 +22,12 @@ func setModified(file *os.File, t time.Time) error { return os.Chtimes(file.Name
 // Free returns the largest number: it is not known.
 func (d *Dir) Free() (int64, error) { return math.MaxInt64, nil }
 
-func noLinks(error) bool { return false }
+func openBase(*os.Root) (*os.File, error) { return nil, nil }
 
-func (d *Dir) moveNoReplace(string, string) error { return errors.ErrUnsupported }
+func (d *Dir) open(name string, flag int, perm fs.FileMode) (*os.File, error) {
+	return d.root.OpenFile(name, flag, perm)
+}
+
+func (d *Dir) remove(name string) error { return d.root.Remove(name) }
+
+func (d *Dir) link(from, to string) error { return d.root.Link(from, to) }

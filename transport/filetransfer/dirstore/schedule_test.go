@@ -90,6 +90,7 @@ type world struct {
 	t    *testing.T
 	rand *rand.Rand // used by one goroutine at a time: the test's
 	disk *disk
+	size int      // of the largest file
 	sent [][]byte // contents, confirmed or not
 
 	budget   atomic.Int64 // faults that are still to come
@@ -107,6 +108,10 @@ func newWorld(t *testing.T, seed uint64) *world {
 	w := &world{t: t, rand: rand.New(rand.NewPCG(seed, 0)), down: make(chan fault, 16)}
 	w.disk = newDisk(rand.New(rand.NewPCG(seed, 1)))
 	w.budget.Store(int64(w.rand.IntN(12)))
+	w.size = 40_000
+	if w.rand.IntN(4) == 0 {
+		w.size = 600_000 // enough that writing and hashing go on beside receiving
+	}
 	return w
 }
 
@@ -114,7 +119,7 @@ func (w *world) run() {
 	w.start()
 	want := make(map[string][]byte)
 	for i := range 1 + w.rand.IntN(3) {
-		content := make([]byte, w.rand.IntN(40_000))
+		content := make([]byte, w.rand.IntN(w.size))
 		for j := range content {
 			content[j] = byte(w.rand.Uint32())
 		}
@@ -217,7 +222,7 @@ func (w *world) attempt(u *filetransfer.Upload) (filetransfer.Receipt, error) {
 // dial connects to the receiver that runs, over a wire with a fault of its own.
 func (w *world) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 	near, far := net.Pipe()
-	at := w.rand.IntN(60_000)
+	at := w.rand.IntN(w.size * 3 / 2)
 	if w.rand.IntN(3) == 0 {
 		at = w.rand.IntN(500)
 	}

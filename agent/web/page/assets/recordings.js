@@ -22,6 +22,7 @@ const factsOf = new Map();
  * @property {number} size bytes
  * @property {{to: string}|undefined} offloaded
  * @property {boolean|undefined} offload_dropped
+ * @property {object|undefined} audio
  * @property {boolean} running
  * @property {boolean} repaired
  */
@@ -130,6 +131,7 @@ function facts(r, offload) {
   return [
     length(r.duration_seconds),
     bytes(r.size),
+    r.audio && 'with sound',
     r.running && 'being recorded',
     r.repaired && 'cut off, repaired',
     offload.text,

@@ -37,15 +37,33 @@ func Encode(tb testing.TB, p Params) []*h264.AccessUnit {
 	if err != nil {
 		tb.Fatalf("encode clip: %v: %s", err, stderr.Bytes())
 	}
+	aus := read(tb, stream, time.Second/time.Duration(p.FPS))
+	if len(aus) != p.Frames {
+		tb.Fatalf("clip has %d pictures, want %d", len(aus), p.Frames)
+	}
+	return aus
+}
+
+// Footage returns the access units of a film of 29.97 pictures a second.
+func Footage(tb testing.TB, path string) []*h264.AccessUnit {
+	tb.Helper()
+	NeedTool(tb, "ffmpeg")
+	stream, err := exec.Command("ffmpeg", "-v", "error", "-i", path, "-an", "-c:v", "copy", "-f", "h264", "-").Output()
+	if err != nil {
+		tb.Fatalf("read %s: %v", path, err)
+	}
+	return read(tb, stream, time.Second*1001/30_000)
+}
+
+// read returns the access units of a byte stream, with their times.
+func read(tb testing.TB, stream []byte, frame time.Duration) []*h264.AccessUnit {
+	tb.Helper()
 	aus, err := h264.ReadAll(bytes.NewReader(stream))
 	if err != nil {
 		tb.Fatalf("read clip: %v", err)
 	}
-	if len(aus) != p.Frames {
-		tb.Fatalf("clip has %d pictures, want %d", len(aus), p.Frames)
-	}
 	for i, au := range aus {
-		au.PTS = time.Duration(i) * time.Second / time.Duration(p.FPS)
+		au.PTS = time.Duration(i) * frame
 		au.Captured = time.Unix(1_700_000_000, 0).Add(au.PTS)
 	}
 	return aus

@@ -1,0 +1,61 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// A disk is missing at the start, is plugged in, and pulled while it is
+// recorded on. Below it nothing must be written.
+func TestRecordingWaitsForItsDisk(t *testing.T) {
+	mount := filepath.Join(t.TempDir(), "usb")
+	if err := os.Mkdir(mount, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	plug := func() {
+		if err := unix.Mount("disk", mount, "tmpfs", 0, "size=64m"); errors.Is(err, unix.EPERM) {
+			t.Skip("this user may not mount")
+		} else if err != nil {
+			t.Fatal(err)
+		}
+	}
+	pull := func() error { return unix.Unmount(mount, unix.MNT_DETACH) }
+	plug()
+	if err := pull(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = pull() }) // if the test ends before it does
+
+	dir := filepath.Join(mount, "rec")
+	a := startAgent(t, head+fmt.Sprintf("[recording]\ndir = %q\nrequire_mount = %q\nkeep_free = \"0B\"\nmax_loss = \"500ms\"\n", dir, mount)+frontA)
+	missing := "nothing is recorded: no disk is mounted at " + mount
+	a.await("/api/status", missing)
+	a.await("/api/recordings", missing)
+	for range 2 {
+		plug()
+		a.await("/api/status", `"recording":"recording"`)
+		a.await("/api/recordings", `"duration_seconds":[1-9]`)
+		if err := pull(); err != nil {
+			t.Fatal(err)
+		}
+		a.await("/api/status", missing)
+		// What is seen now is what was hidden by the disk.
+		_ = filepath.WalkDir(mount, func(path string, _ fs.DirEntry, _ error) error {
+			if path != mount {
+				t.Errorf("%s was written below the disk", path)
+			}
+			return nil
+		})
+	}
+	a.await("/healthz", "ok")
+	if took := a.end(); took > 2*time.Second {
+		t.Errorf("the end took %v", took)
+	}
+}

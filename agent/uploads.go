@@ -1,0 +1,97 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/lenscast/lenscast/agent/recording/archive"
+	"github.com/lenscast/lenscast/transport/filetransfer"
+)
+
+// transferGC lets the heap grow by a quarter until garbage is collected: what is
+// in it are buffers, which stay, and hardly anything that comes and goes.
+const transferGC = 25
+
+const (
+	maxParallel = 64 // what a receiver takes from one address
+	// parallelBytes is the content that is sent at the same time, unless one
+	// file alone has more.
+	parallelBytes = 32 << 20
+	// allBuffers is the memory for content of all files that are sent at the
+	// same time, oneBuffer the most for one of them.
+	allBuffers = 4 << 20
+	oneBuffer  = 512 << 10
+)
+
+// usualParallel returns how many of the files to send at the same time: enough
+// of the small ones that confirming them does not take longer than sending.
+func usualParallel(files []string) int {
+	var bytes int64
+	for _, path := range files {
+		if info, err := os.Stat(path); err == nil { // else sending it will tell
+			bytes += info.Size()
+		}
+	}
+	mean := max(bytes/int64(len(files)), 1)
+	return int(min(max(parallelBytes/mean, 1), 8))
+}
+
+// mismatched tells that the content has another digest than was announced.
+func mismatched(err error) bool {
+	var said *filetransfer.Error
+	return errors.As(err, &said) && said.Code == filetransfer.CodeMismatch
+}
+
+// maxDescription bounds what is read of a recording's description.
+const maxDescription = 1 << 20
+
+// recordedDigest returns the SHA-256 that was taken while the file at path was
+// recorded, nil when it is no recording with a description beside it. The
+// receiver compares it with what it gets.
+func recordedDigest(path string, size int64) *filetransfer.Digest {
+	file, err := os.Open(strings.TrimSuffix(path, filepath.Ext(path)) + ".json")
+	if err != nil {
+		return nil
+	}
+	defer func() { _ = file.Close() }() // opened for reading: nothing to lose
+	var info archive.Info
+	var digest filetransfer.Digest
+	if json.NewDecoder(io.LimitReader(file, maxDescription)).Decode(&info) != nil ||
+		info.Size != size || digest.UnmarshalText([]byte(info.SHA256)) != nil {
+		return nil
+	}
+	return &digest
+}
+
+// openHashes lets a large upload remember its hash between runs, in the user's
+// cache. forget ends that, for good once the file is confirmed.
+func openHashes(u *filetransfer.Upload) (forget func(confirmed bool), err error) {
+	forget = func(bool) {}
+	if u.File.Size <= filetransfer.HashStep || u.File.SHA256 != nil {
+		return forget, nil
+	}
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return forget, err
+	}
+	dir := filepath.Join(cache, "lenscast", "send")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return forget, err
+	}
+	path := filepath.Join(dir, u.File.ID+".hashes")
+	hashes, err := filetransfer.OpenHashLog(path)
+	if err != nil {
+		return forget, err
+	}
+	u.Hashes = hashes
+	return func(confirmed bool) {
+		_ = hashes.Close() // what it lacks costs time, not correctness
+		if confirmed {
+			_ = os.Remove(path) // likewise: it is only in the way
+		}
+	}, nil
+}
