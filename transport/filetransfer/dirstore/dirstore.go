@@ -71,8 +71,9 @@ type Params struct {
 
 // Store is a folder of received files. It is a [filetransfer.Store].
 type Store struct {
-	p  Params
-	fs FS
+	p     Params
+	fs    FS
+	syncs *dirSyncs
 
 	mu       sync.Mutex
 	dirs     map[string]struct{} // known to be durable
@@ -95,7 +96,7 @@ func New(fsys FS, p Params) (*Store, error) {
 		p.Log = slog.New(slog.DiscardHandler)
 	}
 	s := &Store{
-		p: p, fs: fsys,
+		p: p, fs: fsys, syncs: newDirSyncs(),
 		dirs:     make(map[string]struct{}),
 		usage:    make(map[string]*usage),
 		reserved: make(map[string]int64),
@@ -259,8 +260,10 @@ func (s *Store) replaceFile(name string, data []byte) error {
 	if err := s.fs.Rename(fresh, name); err != nil {
 		return err
 	}
-	return s.fs.SyncDir(path.Dir(name))
+	return s.syncDir(path.Dir(name))
 }
+
+func (s *Store) syncDir(dir string) error { return s.syncs.sync(s.fs, dir) }
 
 // ensureDir makes the folder dir and those above it, durably. One that it has
 // seen is taken to be there still, until forgetDirs.

@@ -106,7 +106,7 @@ func (in *incoming) dropSidecar() error {
 	if err := in.store.drop(name); err != nil {
 		return fmt.Errorf("remove sidecar: %w", err)
 	}
-	if err := in.store.fs.SyncDir(path.Dir(name)); err != nil {
+	if err := in.store.syncDir(path.Dir(name)); err != nil {
 		return fmt.Errorf("remove sidecar: %w", err)
 	}
 	in.sidecar, in.stale = false, false
@@ -170,7 +170,7 @@ func (in *incoming) commit(ctx context.Context, sum filetransfer.Digest) (string
 	if err := in.file.SetModified(in.f.Modified); err != nil {
 		return "", fmt.Errorf("set time of %s: %w", final, err)
 	}
-	if err := s.fs.SyncDir(path.Dir(final)); err != nil {
+	if err := s.syncDir(path.Dir(final)); err != nil {
 		return "", fmt.Errorf("sync folder of %s: %w", final, err)
 	}
 	s.addUsage(in.f.Agent, in.offset)
