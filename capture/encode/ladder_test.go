@@ -1,6 +1,7 @@
 package encode
 
 import (
+	"bytes"
 	"testing"
 	"time"
 )
@@ -87,5 +88,40 @@ func TestLadderTakesTheUsersWord(t *testing.T) {
 	l, at := newLadder(p), time.Duration(0)
 	if r, changes := hold(l, &at, p.Bitrate, 20*time.Second); r != l.rungs[0] || changes > 0 {
 		t.Errorf("%v fps of size 1/%d", r.rate, r.shrink)
+	}
+}
+
+// Shrinking takes means, of all planes and in both layouts alike.
+func TestShrink(t *testing.T) {
+	const w, h = 32, 16
+	planar := Picture{Strides: [3]int{w, w / 2, w / 2}}
+	for i, size := range []int{w * h, w * h / 4, w * h / 4} {
+		planar.Planes[i] = make([]byte, size)
+		for j := range planar.Planes[i] {
+			planar.Planes[i][j] = byte(50*i + j%16)
+		}
+	}
+	paired := Picture{Layout: NV12, Planes: [3][]byte{planar.Planes[0]}, Strides: [3]int{w, w}}
+	for i := range planar.Planes[1] {
+		paired.Planes[1] = append(paired.Planes[1], planar.Planes[1][i], planar.Planes[2][i])
+	}
+	a := newShrunk(w/2, h/2).shrink(&planar, 2)
+	b := newShrunk(w/2, h/2).shrink(&paired, 2)
+	if err := a.check(w/2, h/2); err != nil {
+		t.Error(err)
+	}
+	if err := b.check(w/2, h/2); err != nil {
+		t.Error(err)
+	}
+	if got, want := a.Planes[0][0], byte(1); got != want { // of 0, 1, 0 and 1, rounded up
+		t.Errorf("the first pixel is %d, want %d", got, want)
+	}
+	if !bytes.Equal(a.Planes[0], b.Planes[0]) {
+		t.Error("the luma differs")
+	}
+	for i := range a.Planes[1] {
+		if a.Planes[1][i] != b.Planes[1][2*i] || a.Planes[2][i] != b.Planes[1][2*i+1] {
+			t.Fatalf("the chroma of pixel %d differs", i)
+		}
 	}
 }

@@ -8,8 +8,9 @@ import (
 
 const (
 	// historyLength is how many packets are remembered until they are
-	// reported: more than two seconds of 20 Mbit/s. A power of two.
-	historyLength = 4096
+	// reported: a second of 20 Mbit/s, two of what cameras make. A power of
+	// two.
+	historyLength = 2048
 
 	// receivedWindow is what the rate that arrived is measured over: short,
 	// so that what came before the way became narrow is soon forgotten.

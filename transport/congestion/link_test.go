@@ -69,7 +69,7 @@ func run(t *testing.T, w way, c camera, length time.Duration) []sample {
 		backlog   float64 // bytes in the queue
 		waiting   float64 // bytes that the pacer holds
 		credit    float64
-		encoder   = c.asked
+		encoder   float64   // bit/s
 		wishes    []float64 // targets of the last steps
 		nextFrame time.Duration
 		nextKey   time.Duration

@@ -273,7 +273,10 @@ func (m *meter) rtp(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	context.AfterFunc(ctx, func() { media.Close(); control.Close() })
+	context.AfterFunc(ctx, func() {
+		_ = media.Close()
+		_ = control.Close()
+	})
 	var ssrc uint32
 	go func() {
 		buf := make([]byte, 1500)
