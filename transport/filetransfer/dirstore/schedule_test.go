@@ -109,7 +109,7 @@ func newWorld(t *testing.T, seed uint64) *world {
 	w.disk = newDisk(rand.New(rand.NewPCG(seed, 1)))
 	w.budget.Store(int64(w.rand.IntN(12)))
 	w.size = 40_000
-	if w.rand.IntN(4) == 0 {
+	if w.rand.IntN(8) == 0 {
 		w.size = 600_000 // enough that writing and hashing go on beside receiving
 	}
 	return w
