@@ -132,7 +132,6 @@ type Queue struct {
 	link    *link    // the open connection, nil without one
 	current *current // what is being sent, nil when nothing is
 	held    string   // why nothing may be sent now, empty when it may
-	network string   // as it was looked at last, empty when it was not
 	logged  string   // the failure that was logged last
 	totals  totals
 }

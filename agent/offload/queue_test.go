@@ -17,7 +17,7 @@ func TestOrder(t *testing.T) {
 	for newest, order := range map[bool]string{false: "a.mp4 b.mp4 c.mp4 d.mp4", true: "c.mp4 d.mp4 b.mp4 a.mp4"} {
 		s, w := newShelf("a", "b", "c"), newWorld()
 		w.takes = time.Minute
-		run(t, Params{Archive: s, Connect: w.connect, NewestFirst: newest}, func(q *Queue) {
+		run(t, Params{Archive: s, Connect: w.connect, NewestFirst: newest}, func(q *Queue, _ *wires) {
 			wait(30 * time.Second)
 			s.add("d") // finished while another one is being sent
 			q.Wake()
@@ -39,9 +39,9 @@ func TestOrder(t *testing.T) {
 // A server that does not answer is asked again and again, never in a busy loop,
 // and at once when the network has changed.
 func TestServerGone(t *testing.T) {
-	s, w, n := newShelf("a", "b"), newWorld(), &wires{state: "up"}
+	s, w := newShelf("a", "b"), newWorld()
 	w.fail["one:1"] = fmt.Errorf("connect: %w", syscall.ECONNREFUSED)
-	run(t, Params{Archive: s, Connect: w.connect, Network: n}, func(q *Queue) {
+	run(t, Params{Archive: s, Connect: w.connect}, func(q *Queue, n *wires) {
 		wait(time.Minute)
 		if st := q.Status(); st.Problem != "" { // it may be back soon
 			t.Errorf("%+v", st)
@@ -63,7 +63,7 @@ func TestServerGone(t *testing.T) {
 		if got := w.got(); got != "" {
 			t.Errorf("sent %s in the pause", got)
 		}
-		n.set("another address", nil)
+		n.set(nil)
 		wait(2 * time.Second)
 		if got := w.got(); got != "a.mp4 b.mp4" {
 			t.Errorf("sent %s after the network had changed", got)
@@ -73,18 +73,18 @@ func TestServerGone(t *testing.T) {
 
 // A transfer that stands still when the network changes is begun anew.
 func TestNetworkChangesMeanwhile(t *testing.T) {
-	s, w, n := newShelf("a"), newWorld(), &wires{state: "up"}
+	s, w := newShelf("a"), newWorld()
 	w.takes = 20 * time.Second
-	run(t, Params{Archive: s, Connect: w.connect, Network: n}, func(q *Queue) {
+	run(t, Params{Archive: s, Connect: w.connect}, func(q *Queue, n *wires) {
 		wait(5 * time.Second)
-		n.set("more", nil) // it moves, so nothing is cut
+		n.set(nil) // it moves, so nothing is cut
 		wait(2 * time.Second)
 		if w.count("one:1") != 1 {
 			t.Errorf("%d tries", w.count("one:1"))
 		}
 		w.set(func() { w.stuck = true })
 		wait(10 * time.Second)
-		n.set("down", nil)
+		n.set(nil)
 		wait(1500 * time.Millisecond)
 		w.set(func() { w.stuck = false })
 		wait(30 * time.Second)
@@ -97,7 +97,7 @@ func TestNetworkChangesMeanwhile(t *testing.T) {
 func TestFallback(t *testing.T) {
 	s, w := newShelf("a"), newWorld()
 	w.fail["one:1"] = &filetransfer.Error{Code: filetransfer.CodeFull, Reason: "the disk is full", RetryAfter: time.Minute}
-	run(t, Params{Archive: s, Connect: w.connect, Servers: servers("one:1", "two:2")}, func(q *Queue) {
+	run(t, Params{Archive: s, Connect: w.connect, Servers: servers("one:1", "two:2")}, func(q *Queue, _ *wires) {
 		wait(time.Second)
 		if s.confirmed["a"] != "two:2" || w.count("one:1") != 1 {
 			t.Errorf("a went to %q after %d tries at the first", s.confirmed["a"], w.count("one:1"))
@@ -129,7 +129,7 @@ func TestRefusal(t *testing.T) {
 	} {
 		s, w := newShelf("a", "b"), newWorld()
 		w.fail["one:1"] = err
-		run(t, Params{Archive: s, Connect: w.connect}, func(q *Queue) {
+		run(t, Params{Archive: s, Connect: w.connect}, func(q *Queue, _ *wires) {
 			wait(time.Hour)
 			if n := w.count("one:1"); n > 7 {
 				t.Errorf("%d tries in an hour", n)
@@ -154,7 +154,7 @@ func TestRefusal(t *testing.T) {
 func TestFailedRecording(t *testing.T) {
 	s, w := newShelf("a"), newWorld()
 	s.readErr = syscall.EIO
-	run(t, Params{Archive: s, Connect: w.connect}, func(q *Queue) {
+	run(t, Params{Archive: s, Connect: w.connect}, func(q *Queue, _ *wires) {
 		wait(time.Second)
 		want(t, q, "a", Failed, "input/output error")
 		s.mu.Lock()
@@ -184,7 +184,7 @@ func TestFailedRecording(t *testing.T) {
 func TestLyingServer(t *testing.T) {
 	s, w := newShelf("a"), newWorld()
 	w.lie = true
-	run(t, Params{Archive: s, Connect: w.connect}, func(q *Queue) {
+	run(t, Params{Archive: s, Connect: w.connect}, func(q *Queue, _ *wires) {
 		wait(time.Hour)
 		want(t, q, "a", Failed, "the server confirms the SHA-256")
 		if len(s.confirmed) != 0 || w.count("one:1") != 2 {
@@ -197,7 +197,7 @@ func TestLyingServer(t *testing.T) {
 func TestTroublesomeRecording(t *testing.T) {
 	s, w := newShelf("a", "b"), newWorld()
 	w.fail["one:1"] = &filetransfer.Error{Code: filetransfer.CodeStorage, Reason: "the disk fails"}
-	run(t, Params{Archive: s, Connect: w.connect}, func(q *Queue) {
+	run(t, Params{Archive: s, Connect: w.connect}, func(q *Queue, _ *wires) {
 		wait(100 * time.Millisecond)
 		w.set(func() { w.fail["one:1"] = nil })
 		wait(time.Minute)
@@ -210,7 +210,7 @@ func TestTroublesomeRecording(t *testing.T) {
 func TestDrop(t *testing.T) {
 	s, w := newShelf("a", "b", "c"), newWorld()
 	w.takes = time.Minute
-	run(t, Params{Archive: s, Connect: w.connect}, func(q *Queue) {
+	run(t, Params{Archive: s, Connect: w.connect}, func(q *Queue, _ *wires) {
 		wait(10 * time.Second)
 		for _, id := range []string{"a", "c"} { // a is being sent
 			if err := q.Drop(id); err != nil {
@@ -240,7 +240,7 @@ func TestDrop(t *testing.T) {
 func TestDeleted(t *testing.T) {
 	s, w := newShelf("a", "b"), newWorld()
 	w.takes = time.Minute
-	run(t, Params{Archive: s, Connect: w.connect}, func(q *Queue) {
+	run(t, Params{Archive: s, Connect: w.connect}, func(q *Queue, _ *wires) {
 		wait(10 * time.Second)
 		s.mu.Lock()
 		clear(s.files)
@@ -256,7 +256,7 @@ func TestDeleted(t *testing.T) {
 func TestMarkFails(t *testing.T) {
 	s, w := newShelf("a", "b"), newWorld()
 	s.markErr = syscall.ENOSPC
-	run(t, Params{Archive: s, Connect: w.connect}, func(q *Queue) {
+	run(t, Params{Archive: s, Connect: w.connect}, func(q *Queue, _ *wires) {
 		wait(10 * time.Minute)
 		want(t, q, "a", Confirmed, "no space left on device")
 		if got := w.got(); got != "a.mp4" {

@@ -190,22 +190,22 @@ func (s *fakeSender) Send(ctx context.Context, u *filetransfer.Upload, progress 
 
 // wires is a network that a test plugs.
 type wires struct {
-	mu    sync.Mutex
-	state string
-	off   error
+	mu      sync.Mutex
+	off     error
+	changed chan struct{}
 }
 
-func (n *wires) set(state string, off error) {
+func newWires() *wires { return &wires{changed: make(chan struct{}, 1)} }
+
+// set changes the network: to one that is not connected when off is set.
+func (n *wires) set(off error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.state, n.off = state, off
+	n.off = off
+	n.changed <- struct{}{}
 }
 
-func (n *wires) State() string {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return n.state
-}
+func (n *wires) Watch(context.Context) (<-chan struct{}, error) { return n.changed, nil }
 
 func (n *wires) Connected(string) error {
 	n.mu.Lock()
@@ -214,15 +214,14 @@ func (n *wires) Connected(string) error {
 }
 
 // run runs a queue in a bubble of its own until the test ends.
-func run(t *testing.T, p Params, test func(q *Queue)) {
+func run(t *testing.T, p Params, test func(q *Queue, n *wires)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		if p.Servers == nil {
 			p.Servers = servers("one:1")
 		}
-		if p.Network == nil {
-			p.Network = &wires{state: "up"}
-		}
+		n := newWires()
+		p.Network = n
 		if p.Clock == nil {
 			p.Clock = func() (time.Time, bool) { return time.Now(), true }
 		}
@@ -236,7 +235,7 @@ func run(t *testing.T, p Params, test func(q *Queue)) {
 		done := make(chan error)
 		go func() { done <- q.Run(ctx) }()
 		synctest.Wait()
-		test(q)
+		test(q, n)
 		cancel()
 		if err := <-done; !errors.Is(err, context.Canceled) {
 			t.Errorf("Run returned %v", err)

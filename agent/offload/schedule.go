@@ -8,10 +8,12 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/lenscast/lenscast/transport/netwatch"
 )
 
 const (
-	// lookEvery is how often the rules and the network are looked at.
+	// lookEvery is how often the rules are looked at.
 	lookEvery = time.Second
 
 	// smoothing is the weight of the last second in the rate that is shown.
@@ -48,9 +50,9 @@ func (w Window) String() string {
 
 // Network tells what this machine is connected by.
 type Network interface {
-	// State returns something that changes whenever an interface comes or
-	// goes, or has another address.
-	State() string
+	// Watch returns a channel that gets a value when the network has changed,
+	// until ctx ends.
+	Watch(ctx context.Context) (<-chan struct{}, error)
 	// Connected returns nil when an interface is up and has an address.
 	Connected(name string) error
 }
@@ -113,27 +115,32 @@ func (s *schedule) outside(now time.Time) string {
 	return fmt.Sprintf("it is %s, and its hours are %s", clock.Format("15:04"), strings.Join(hours, ", "))
 }
 
-// watch looks at rules and network until ctx ends.
+// watch looks at the rules, and at the network when it changes, until ctx ends.
 func (q *Queue) watch(ctx context.Context) {
+	changes, err := q.p.Network.Watch(ctx)
+	if err != nil {
+		q.p.Log.Warn("changes of the network are not noticed", "error", err)
+	}
 	ticker := time.NewTicker(lookEvery)
 	defer ticker.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
+		case <-changes:
+			now := time.Now()
+			q.look(now)
+			q.networkChanged(now)
 		case now := <-ticker.C:
 			q.look(now)
+			q.measure()
 		}
 	}
 }
 
-// look applies the rules, measures, and notices that the network has changed.
+// look applies the rules.
 func (q *Queue) look(now time.Time) {
 	closed := q.rules.closed(now)
-	network := ""
-	if q.wantsNetwork() {
-		network = q.p.Network.State()
-	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if closed != "" && q.current != nil {
@@ -143,29 +150,27 @@ func (q *Queue) look(now time.Time) {
 		q.Wake()
 	}
 	q.held = closed
-	if q.network != "" && network != "" && network != q.network {
-		q.networkChanged(now)
-	}
-	q.network = network
-	if c := q.current; c != nil {
-		rate := float64(c.progress.Sent-c.measured) * 8 / lookEvery.Seconds()
-		if c.rate > 0 {
-			rate = c.rate + (rate-c.rate)*smoothing
-		}
-		c.rate, c.measured = rate, c.progress.Sent
-	}
 }
 
-// wantsNetwork tells whether a change of the network would change anything.
-func (q *Queue) wantsNetwork() bool {
+// measure is called every lookEvery.
+func (q *Queue) measure() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return q.current != nil || slices.ContainsFunc(q.servers, func(s *server) bool { return s.reason != "" })
+	c := q.current
+	if c == nil {
+		return
+	}
+	rate := float64(c.progress.Sent-c.measured) * 8 / lookEvery.Seconds()
+	if c.rate > 0 {
+		rate = c.rate + (rate-c.rate)*smoothing
+	}
+	c.rate, c.measured = rate, c.progress.Sent
 }
 
-// networkChanged ends the pauses, and a transfer that stands still. The caller
-// holds the mutex.
+// networkChanged ends the pauses, and a transfer that stands still.
 func (q *Queue) networkChanged(now time.Time) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
 	for _, s := range q.servers {
 		if !s.refused {
 			s.again()
@@ -180,19 +185,8 @@ func (q *Queue) networkChanged(now time.Time) {
 // systemNetwork asks the kernel.
 type systemNetwork struct{}
 
-// State implements Network.
-func (systemNetwork) State() string {
-	interfaces, err := net.Interfaces()
-	if err != nil {
-		return err.Error()
-	}
-	var b strings.Builder
-	for _, i := range interfaces {
-		addrs, _ := i.Addrs() // none of one that has just gone
-		fmt.Fprintln(&b, i.Index, i.Flags, addrs)
-	}
-	return b.String()
-}
+// Watch implements Network.
+func (systemNetwork) Watch(ctx context.Context) (<-chan struct{}, error) { return netwatch.Watch(ctx) }
 
 // Connected implements Network.
 func (systemNetwork) Connected(name string) error {

@@ -37,7 +37,7 @@ func TestWindows(t *testing.T) {
 			return start.Add(time.Since(began)), true
 		},
 	}
-	run(t, p, func(q *Queue) {
+	run(t, p, func(q *Queue, _ *wires) {
 		wait(50 * time.Minute) // 5:50
 		if got := w.got(); got != "a.mp4" {
 			t.Errorf("sent %s by 5:50", got)
@@ -65,7 +65,7 @@ func TestWindowsWithoutClock(t *testing.T) {
 		Archive: s, Connect: w.connect, Windows: []Window{{22 * time.Hour, 6 * time.Hour}},
 		Clock: func() (time.Time, bool) { return time.Date(1970, 1, 1, 12, 0, 0, 0, time.Local), false },
 	}
-	run(t, p, func(q *Queue) {
+	run(t, p, func(q *Queue, _ *wires) {
 		wait(9 * time.Minute)
 		want(t, q, "a", Held, "the clock of this machine is not set yet")
 		wait(2 * time.Minute)
@@ -76,24 +76,24 @@ func TestWindowsWithoutClock(t *testing.T) {
 }
 
 func TestInterface(t *testing.T) {
-	s, w, n := newShelf("a", "b"), newWorld(), &wires{}
-	n.set("down", errors.New("wlan0 is not connected"))
+	s, w := newShelf("a", "b"), newWorld()
 	w.takes = time.Minute
-	run(t, Params{Archive: s, Connect: w.connect, Network: n, Interface: "wlan0"}, func(q *Queue) {
+	run(t, Params{Archive: s, Connect: w.connect, Interface: "wlan0"}, func(q *Queue, n *wires) {
+		n.set(errors.New("wlan0 is not connected"))
 		wait(time.Hour)
 		want(t, q, "a", Held, "wlan0 is not connected")
-		if w.count("one:1") != 0 {
+		if w.count("one:1") != 1 {
 			t.Errorf("%d tries", w.count("one:1"))
 		}
-		n.set("up", nil)
+		n.set(nil)
 		wait(90 * time.Second)
-		n.set("down", errors.New("wlan0 is not connected"))
+		n.set(errors.New("wlan0 is not connected"))
 		wait(time.Hour)
 		want(t, q, "b", Held, "wlan0 is not connected")
-		if got := w.got(); got != "a.mp4" || w.count("one:1") != 2 {
+		if got := w.got(); got != "a.mp4" || w.count("one:1") != 3 {
 			t.Errorf("sent %s in %d tries", got, w.count("one:1"))
 		}
-		n.set("up", nil)
+		n.set(nil)
 		wait(90 * time.Second)
 		if got := w.got(); got != "a.mp4 b.mp4" {
 			t.Errorf("sent %s", got)
@@ -113,7 +113,7 @@ func TestIdle(t *testing.T) {
 		}
 		return ""
 	}
-	run(t, Params{Archive: s, Connect: w.connect, Busy: busy}, func(q *Queue) {
+	run(t, Params{Archive: s, Connect: w.connect, Busy: busy}, func(q *Queue, _ *wires) {
 		wait(10 * time.Second)
 		want(t, q, "a", Sending, "")
 		watched.Store(true)
@@ -132,8 +132,8 @@ func TestIdle(t *testing.T) {
 
 func TestSystemNetwork(t *testing.T) {
 	n := systemNetwork{}
-	if n.State() == "" {
-		t.Error("no state")
+	if _, err := n.Watch(t.Context()); err != nil {
+		t.Error(err)
 	}
 	if err := n.Connected("none0"); err == nil || err.Error() != "there is no network interface none0" {
 		t.Errorf("%v", err)

@@ -141,7 +141,7 @@ func (p *Push) Run(ctx context.Context) error {
 		var refusal Refusal
 		switch {
 		case errors.As(err, &refusal):
-			err = pause(ctx, max(refusals.Next(), atLeast(refusal.RetryAfter())))
+			err = retry.Sleep(ctx, max(refusals.Next(), atLeast(refusal.RetryAfter())))
 		case held >= steady:
 			err = ctx.Err()
 		default:
@@ -156,18 +156,6 @@ func (p *Push) Run(ctx context.Context) error {
 // atLeast returns d and up to a tenth more, so that not all cameras that were
 // sent away come back at the same time.
 func atLeast(d time.Duration) time.Duration { return d + rand.N(d/10+1) }
-
-// pause sleeps for d, or until ctx ends, which is its error.
-func pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
 
 // receivers is what the Pusher calls.
 func (p *Push) receivers(n int) {

@@ -50,8 +50,11 @@ func (b *Backoff) Next() time.Duration {
 
 // Wait counts a failure and sleeps for as long as Next says. It returns early
 // with the context's error when ctx ends.
-func (b *Backoff) Wait(ctx context.Context) error {
-	timer := time.NewTimer(b.Next())
+func (b *Backoff) Wait(ctx context.Context) error { return Sleep(ctx, b.Next()) }
+
+// Sleep sleeps for d. It returns early with the context's error when ctx ends.
+func Sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-timer.C:

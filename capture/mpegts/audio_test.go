@@ -361,7 +361,7 @@ func FuzzAudio(f *testing.F) {
 		total := 0
 		for b := range slices.Chunk(packets, packetSize) {
 			h.feed(b)
-			if len(h.buf) > aac.MaxFrameSize+aac.HeaderSize+packetSize || h.mark > len(h.buf) {
+			if len(h.buf) > aac.MaxFrameSize+aac.HeaderSize+packetSize || h.marked && h.mark > len(h.buf) {
 				t.Fatalf("%d bytes are kept, mark %d", len(h.buf), h.mark)
 			}
 		}

@@ -3,6 +3,8 @@ package udp
 import (
 	"context"
 	"errors"
+	"fmt"
+	"net"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -189,4 +191,40 @@ func TestClockGoesOnBetweenPictures(t *testing.T) {
 			t.Errorf("%d datagrams in a second", n)
 		}
 	})
+}
+
+// BenchmarkFlow sends pictures of 8 Mbit/s at 60 fps to a socket that nobody
+// reads.
+func BenchmarkFlow(b *testing.B) {
+	for _, scheme := range []string{"rtp", "udp"} {
+		b.Run(scheme, func(b *testing.B) {
+			l, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer l.Close()
+			pictures := clip.Synthetic(120, 60, 60, 17_000, 17_000)
+			p := newPusher(b, fmt.Sprintf("%s://%s", scheme, l.LocalAddr()), newCamera(pictures))
+			conn, to, err := dial(b.Context(), p.p.Destination, p.p.Destination.Port)
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer conn.Close()
+			f := p.newTSFlow(&batchLink{conn: conn, to: to})
+			if scheme == "rtp" {
+				f.cut, f.idle = p.rtp, 0
+			}
+			defer f.end()
+			r := newScriptedReader()
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				au := *pictures[i%len(pictures)]
+				au.PTS = time.Duration(i) * time.Second / 60
+				f.pacer = packet.NewPacer(p.p.Clock) // with credit, as after the time between two pictures
+				if err := f.sendPicture(b.Context(), picture{&au, au.PTS}, r); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
 }

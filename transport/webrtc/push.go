@@ -102,9 +102,11 @@ var (
 // Run makes a session and sends until ctx ends, which returns the context's
 // error, or until the session is lost, which it says why. It calls receivers
 // with 1 when the server takes pictures. Before it returns it ends the
-// session, in no more than 3 s.
+// session, in less than 2 s.
 func (p *Pusher) Run(ctx context.Context, receivers func(n int)) error {
-	network, err := netwatch.Watch(ctx)
+	watching, stop := context.WithCancel(ctx)
+	defer stop()
+	network, err := netwatch.Watch(watching)
 	if err != nil {
 		p.log.Warn("changes of the network are not noticed at once", "error", err)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -211,6 +212,26 @@ func TestPushRefused(t *testing.T) {
 
 func refuse(status int, after, contentType, body string) whiptest.Rules {
 	return whiptest.Rules{Refusals: []whiptest.Refusal{{Status: status, RetryAfter: after, Type: contentType, Body: body}}}
+}
+
+// What fails again and again leaves nothing behind, nor does it cost the camera
+// readers.
+func TestPushLeavesNothing(t *testing.T) {
+	r := newRig(t, refuse(503, "", "", ""), nil)
+	if err := r.pusher.Run(t.Context(), func(int) {}); err == nil {
+		t.Fatal("not refused")
+	}
+	r.web.Close()
+	before := runtime.NumGoroutine()
+	for range 20 {
+		if err := r.pusher.Run(t.Context(), func(int) {}); err == nil {
+			t.Fatal("connected to nobody")
+		}
+	}
+	waitFor(t, "all goroutines to end", func() bool { return runtime.NumGoroutine() <= before })
+	if n := r.cam.keyframeWishes(); n > 0 {
+		t.Errorf("%d keyframes were asked for", n)
+	}
 }
 
 // A server that forgets its session, as one that was started again, is left at

@@ -112,12 +112,15 @@ func (p *Pusher) runSession(ctx context.Context, network <-chan struct{}, receiv
 		end(err)
 	} else {
 		s.keep(running)
+	}
+	ending := time.Now()
+	if s.whip != nil && s.whip.HasURL() {
 		// The server need not wait for silence to know.
-		if err := s.whip.Delete(ctx); err != nil && s.whip.HasURL() {
+		if err := s.whip.Delete(ctx); err != nil {
 			p.log.Debug("end WHIP session", "error", err)
 		}
 	}
-	wait(sent, closeTimeout)
+	wait(sent, closeTimeout-time.Since(ending))
 	own.close() // as does Server.Run, and for the same reason
 	wait(sent, closeGrace)
 	cause := context.Cause(running)
@@ -189,7 +192,7 @@ func (s *pushSession) request(ctx context.Context, do func(context.Context) erro
 		return err
 	case <-s.network:
 		cancel()
-		<-done
+		<-done //nolint:errcheck // an error is what cancel is for
 		return errNetworkChanged
 	}
 }

@@ -1,11 +1,15 @@
-// Package webrtc shows cameras to browsers: a WHEP server
-// (draft-ietf-wish-whep) whose sessions share one packetizer per camera.
+// Package webrtc sends cameras' pictures by WebRTC: to browsers, as a WHEP
+// server (draft-ietf-wish-whep), and to a server, as a WHIP client (RFC 9725).
 //
 // [NewServer] makes a [Server], [Server.Run] opens its ports and serves until
 // its context ends, and the Server itself is the [net/http.Handler] of
 // /whep/{camera} and of the session URLs below it. [ServerParams].Camera tells
 // it which cameras there are; a [Feed] opens a [Reader] of access units for
 // each viewer. [Server.Sessions] tells who watches.
+//
+// [NewPusher] makes a [Pusher], whose Run keeps one session with one WHIP
+// server for as long as it can. The signalling differs, the sender that works
+// behind it is the same.
 //
 // What one viewer costs is kept small on purpose: a picture is cut into RTP
 // payloads once for all viewers, each viewer adds only its header and its

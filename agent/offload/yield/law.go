@@ -34,6 +34,10 @@ const (
 	// streams, which come about once a second.
 	complaintHold = time.Second
 
+	// A transfer of less than smallShare of the live bitrate is not what live
+	// streams complain of.
+	smallShare = 0.25
+
 	// keep is the share of what the link was found to leave that is used
 	// after a queue.
 	keep = 0.8
@@ -44,8 +48,9 @@ const (
 	growth     = 0.1
 	growthMost = 2.0
 	// growthAck bounds it further where little comes back to judge by: so much
-	// for each acknowledgement.
-	growthAck = 0.03
+	// for each acknowledgement, but not below growthLeast.
+	growthAck   = 0.03
+	growthLeast = 0.3
 
 	// lately is the time over which rates are measured; usedLately that over
 	// which the transfer must use its rate.
@@ -142,6 +147,9 @@ func (l *law) step(now time.Time, live Live, info filetransfer.TCPInfo, ok bool)
 		l.calm, l.why = time.Time{}, ""
 	}
 	complaint := l.signals.step(now, live)
+	if l.rate < smallShare*live.Bitrate {
+		complaint = "" // it must be of something else
+	}
 	if live.Reduced {
 		if l.phase != paused {
 			l.spare = l.rate / 2
@@ -159,7 +167,11 @@ func (l *law) step(now time.Time, live Live, info filetransfer.TCPInfo, ok bool)
 	l.flow.add(now, info)
 	delay := max(w.delay, l.flow.overdue(info.SegmentBytes)-l.gauge.base.value())
 	if l.rate > leastRate && delay > w.usual+sudden && delay > 3*target {
+		// What came through before tells nothing of the link as it is now: the
+		// queue will. It may also have been the air, for a moment.
+		before := l.rate
 		l.yield(now, l.bound(fallRate), waitWords(delay))
+		l.spare = before
 		return
 	}
 	if complaint != "" {
@@ -201,9 +213,8 @@ func (l *law) share(now time.Time, elapsed time.Duration, complaint string) {
 		// A rate that is not used is not known to be harmless.
 		l.rate = max(l.rate*math.Exp(-elapsed.Seconds()), min(l.rate, startRate))
 	default:
-		speed := min(growth*now.Sub(l.calm).Seconds(), growthMost)
 		acks := l.rate / (16 * float64(info.SegmentBytes)) // a second, one for two segments
-		speed = min(speed, growthAck*acks)
+		speed := min(growth*now.Sub(l.calm).Seconds(), growthMost, max(growthAck*acks, growthLeast))
 		l.rate = l.bound(l.rate * math.Exp(speed*elapsed.Seconds()))
 	}
 }
@@ -211,7 +222,8 @@ func (l *law) share(now time.Time, elapsed time.Duration, complaint string) {
 // yield goes down to a rate until the queue is gone.
 func (l *law) yield(now time.Time, rate float64, why string) {
 	sent, acked := l.flow.rates(lately)
-	l.spare = min(l.rate, acked)
+	l.spare = l.rate
+	l.find(min(l.rate, acked))
 	l.queue = queue{at: l.flow.newest(), sent: sent}
 	l.enter(now, draining)
 	l.rate, l.calm, l.why = rate, now, why
@@ -253,7 +265,13 @@ func (l *law) drain(now time.Time, live float64) {
 	// had sent into the queue.
 	rate := float64(came) * 8 / took.Seconds()
 	passed := rate / max(l.queue.sent, rate)
-	l.spare = max(min(l.spare, rate-live*(1-passed)), min(l.spare, startRate)/2)
+	l.find(min(l.spare, rate-live*(1-passed)))
+}
+
+// find takes a rate as what the link leaves. Few packets tell little, so a low
+// rate goes down by half at once at most.
+func (l *law) find(rate float64) {
+	l.spare = max(rate, min(l.spare, startRate)/2)
 }
 
 // idle tells that there is nothing to decide: no picture, or no transfer.

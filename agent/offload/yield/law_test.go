@@ -127,6 +127,18 @@ func TestJitter(t *testing.T) {
 	judge(t, n, 0.4)
 }
 
+// So do stalls: a radio that scans, a machine that is busy.
+func TestStalls(t *testing.T) {
+	for _, rate := range []float64{20e6, 5e6} {
+		n := newNetwork(rate)
+		n.stall, n.every = 40*time.Millisecond, time.Second
+		n.run(10 * time.Second)
+		n.result()
+		n.run(60 * time.Second)
+		judge(t, n, 0.45)
+	}
+}
+
 // Beside a live picture that fills the link nearly, a transfer can only do
 // little harm.
 func TestNoRoom(t *testing.T) {
@@ -185,14 +197,30 @@ func TestLiveSignals(t *testing.T) {
 			n := newNetwork(20e6)
 			n.report.RTT = 10 * time.Millisecond
 			n.run(10*time.Second + tick/2)
-			complain(&n.report)
-			n.run(tick)
+			for range lateReports {
+				complain(&n.report)
+				n.run(tick)
+			}
 			st := n.c.Status()
 			if st.Rate > leastRate || !strings.HasPrefix(st.Reason, "yields: ") {
 				t.Errorf("status %+v after a complaint", st)
 			}
 		})
 	}
+}
+
+// A viewer whose own link is bad complains all the time, and stops nothing.
+func TestComplaintsDoNotStarve(t *testing.T) {
+	n := newNetwork(20e6)
+	for i := range 120 {
+		n.report.RTT = time.Duration(20+(i*i*37)%400) * time.Millisecond
+		n.report.Loss = float64(i*i%7) / 100
+		n.run(time.Second)
+		if i == 60 {
+			n.result()
+		}
+	}
+	judge(t, n, 0.1)
 }
 
 // Loss that is there with and without the transfer is not the transfer's.

@@ -11,6 +11,8 @@ const (
 	// usual.
 	liveWait = 30 * time.Millisecond
 	liveLoss = 0.01
+	// lateReports in a row are more than a receiver that was busy itself.
+	lateReports = 2
 	// usualTime is how long a complaint takes to become usual: a viewer whose
 	// own link is bad has it with and without the transfer.
 	usualTime = 15 * time.Second
@@ -23,6 +25,7 @@ type signals struct {
 	last  Live
 	at    time.Time // of last, zero before the first
 	base  extremum  // the least round trips
+	late  int       // reports in a row of a long round trip
 	loss  float64   // usual
 	delay float64   // usual, in seconds above base
 }
@@ -44,12 +47,19 @@ func (s *signals) step(now time.Time, live Live) (complaint string) {
 	share := min(elapsed.Seconds()/usualTime.Seconds(), 1)
 	s.loss += (live.Loss - s.loss) * share
 	s.delay += (delay.Seconds() - s.delay) * share
+	if live.RTT != last.RTT {
+		s.late++
+		if delay <= liveWait+2*usual {
+			s.late = 0
+		}
+	}
 	switch {
 	case live.Dropped > last.Dropped:
 		return "this machine could not send all live packets"
 	case live.Loss != last.Loss && live.Loss > liveLoss+2*loss:
 		return fmt.Sprintf("%.1f %% of the live packets are lost", 100*live.Loss)
-	case live.RTT != last.RTT && delay > liveWait+2*usual:
+	case s.late == lateReports:
+		s.late = 0
 		return fmt.Sprintf("live packets wait %v in the network", delay.Round(time.Millisecond))
 	}
 	return ""

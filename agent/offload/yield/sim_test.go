@@ -20,6 +20,8 @@ type network struct {
 	other  float64       // bit/s of smooth cross traffic
 	jitter time.Duration // mean of what acknowledgements are late, exponential
 	loss   float64       // of packets at random
+	stall  time.Duration // mean of what acknowledgements stop for now and then
+	every  time.Duration // mean time between two stalls
 
 	report Live // what the live streams feel beside their bitrate
 
@@ -32,6 +34,7 @@ type network struct {
 	credit float64 // bytes that the link can still take in this step
 
 	nextPicture, nextOther time.Duration
+	stalled, nextStall     time.Duration // the end of a stall, the begin of the next
 	pacing                 float64       // bit/s of the kernel, 0: none
 	nextPair               time.Duration // when the kernel sends again
 	info                   filetransfer.TCPInfo
@@ -169,6 +172,15 @@ func (n *network) serve() {
 }
 
 func (n *network) acknowledge() {
+	if n.stall > 0 {
+		if n.now >= n.nextStall {
+			n.stalled = n.now + time.Duration(n.rand.ExpFloat64()*float64(n.stall))
+			n.nextStall = n.now + time.Duration(n.rand.ExpFloat64()*float64(n.every))
+		}
+		if n.now < n.stalled {
+			return
+		}
+	}
 	for len(n.acks) > 1 && n.acks[1].at <= n.now {
 		rtt := (n.now - n.acks[0].sent).Seconds()
 		n.info.Acked += 2 * segment

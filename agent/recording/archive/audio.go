@@ -65,16 +65,16 @@ func (w *Writer) WriteAudio(f *aac.Frame) {
 // DropAudio counts frames that were lost on the way.
 func (w *Writer) DropAudio(n int) { w.audio.dropped += n }
 
-// add takes a frame that begins at t, in ticks. It refuses one that does not
-// follow the last.
+// add takes a frame that begins at t, in ticks. It refuses one that begins
+// before the last one ends.
 func (a *audioTrack) add(t int64, data []byte) bool {
 	if a.frames > 0 {
 		a.fill(t)
-		if d := t - a.end; -audioSlack <= d && d <= audioSlack {
-			t = a.end
-		}
-		if t <= a.start {
+		switch d := t - a.end; {
+		case d < -audioSlack:
 			return false
+		case d <= audioSlack:
+			t = a.end
 		}
 		// The last frame lasts until this one: longer before a gap. If it
 		// was written already, the base of this part tells.

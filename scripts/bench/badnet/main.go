@@ -71,6 +71,8 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	forms := flags.String("forms", "rtp,udp,srt", "what to measure")
 	senders := flags.String("senders", "lenscast,ffmpeg,gstreamer", "whom to measure")
 	recovery := flags.Bool("recovery", false, "measure how lenscast comes back to receivers that fail")
+	kernel := flags.Bool("netem", false, "let netem make losses and delays, not the relay: needs root and a loopback of one's own")
+	program := flags.String("lenscast", "", "the program, if it need not be built")
 	server := flags.String("subscribe", "", "used by badnet itself to start a client of a UDP server")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -83,9 +85,11 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		return err
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	b := bench{duration: time.Duration(*seconds) * time.Second}
-	if b.lenscast, err = peer.Build(ctx, dir); err != nil {
-		return err
+	b := bench{duration: time.Duration(*seconds) * time.Second, netem: *kernel, lenscast: *program}
+	if b.lenscast == "" {
+		if b.lenscast, err = peer.Build(ctx, dir); err != nil {
+			return err
+		}
 	}
 	if b.source, err = newSource(ctx, dir); err != nil {
 		return err
@@ -118,6 +122,7 @@ type bench struct {
 	lenscast string // the program
 	source   *source
 	duration time.Duration
+	netem    bool // and not the relay
 }
 
 const (
@@ -157,6 +162,12 @@ func (b *bench) measure(ctx context.Context, form, sender string, n network) (ve
 	front, err := peer.FreePort()
 	if err != nil {
 		return verdict{}, err
+	}
+	if b.netem {
+		if err := emulate(ctx, n, receive); err != nil {
+			return verdict{}, err
+		}
+		n.loss, n.delay = 0, 0
 	}
 	link, err := startRelay(ctx, n, front, receive)
 	if err != nil {

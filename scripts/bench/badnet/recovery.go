@@ -112,16 +112,14 @@ func (b *bench) recovery(ctx context.Context, form string, frozen bool) (noticed
 		return 0, 0, err
 	}
 
-	fault, resume := syscall.SIGKILL, func() error { return nil }
+	second := receiver() // takes the place of a killed one
+	defer func() {
+		cancel()
+		_ = second.Wait()
+	}()
+	fault, resume := syscall.SIGKILL, second.Start
 	if frozen {
 		fault, resume = syscall.SIGSTOP, func() error { return first.Process.Signal(syscall.SIGCONT) }
-	} else {
-		second := receiver()
-		resume = second.Start
-		defer func() {
-			cancel()
-			_ = second.Wait()
-		}()
 	}
 	failed := time.Now()
 	if err := first.Process.Signal(fault); err != nil {

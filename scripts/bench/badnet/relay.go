@@ -2,9 +2,12 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"os/exec"
+	"strings"
 	"sync"
 	"time"
 )
@@ -137,6 +140,23 @@ func (r *relay) down(ctx context.Context) {
 			out(buf[:n], time.Now().Add(r.delay))
 		}
 	}
+}
+
+// emulate has netem lose and delay what goes to and comes from a port, on all
+// of loopback (tc-netem(8)). It needs root.
+func emulate(ctx context.Context, n network, port int) error {
+	_ = exec.CommandContext(ctx, "tc", "qdisc", "del", "dev", "lo", "root").Run() // of the measurement before
+	for _, rule := range []string{
+		"qdisc add dev lo root handle 1: prio",
+		fmt.Sprintf("qdisc add dev lo parent 1:3 handle 3: netem limit 10000 delay %dms loss %g%%", n.delay.Milliseconds(), 100*n.loss),
+		fmt.Sprintf("filter add dev lo parent 1: protocol ip u32 match ip dport %d 0xffff flowid 1:3", port),
+		fmt.Sprintf("filter add dev lo parent 1: protocol ip u32 match ip sport %d 0xffff flowid 1:3", port),
+	} {
+		if out, err := exec.CommandContext(ctx, "tc", strings.Fields(rule)...).CombinedOutput(); err != nil {
+			return fmt.Errorf("tc %s: %w: %s", rule, err, out)
+		}
+	}
+	return nil
 }
 
 // newLine returns a function that has copies delivered, in order, each at its

@@ -4,6 +4,10 @@
 //
 //	go run ./scripts/bench/push -seconds 20
 //
+// With one destination most of the time goes into being woken: a program in Go
+// that does nothing but read the datagrams and send them on, without looking
+// into them, in one goroutine, took 0.4 of what ffmpeg took.
+//
 // Everything stays on loopback. It needs ffmpeg.
 package main
 

@@ -35,6 +35,7 @@ import (
 	"time"
 
 	"github.com/lenscast/lenscast/transport/filetransfer"
+	"github.com/lenscast/lenscast/transport/filetransfer/quota"
 	"github.com/lenscast/lenscast/transport/filetransfer/safename"
 )
 
@@ -71,14 +72,14 @@ type Params struct {
 
 // Store is a folder of received files. It is a [filetransfer.Store].
 type Store struct {
-	p  Params
-	fs FS
+	p     Params
+	fs    FS
+	syncs *dirSyncs
 
-	mu       sync.Mutex
-	dirs     map[string]struct{} // known to be durable
-	usage    map[string]*usage   // by agent
-	reserved map[string]int64    // bytes on their way, by agent
-	twins    *twinIndex
+	mu    sync.Mutex
+	dirs  map[string]struct{} // known to be durable
+	quota *quota.Ledger
+	twins *twinIndex
 }
 
 var _ filetransfer.Store = (*Store)(nil)
@@ -95,12 +96,11 @@ func New(fsys FS, p Params) (*Store, error) {
 		p.Log = slog.New(slog.DiscardHandler)
 	}
 	s := &Store{
-		p: p, fs: fsys,
-		dirs:     make(map[string]struct{}),
-		usage:    make(map[string]*usage),
-		reserved: make(map[string]int64),
-		twins:    newTwinIndex(),
+		p: p, fs: fsys, syncs: newDirSyncs(),
+		dirs:  make(map[string]struct{}),
+		twins: newTwinIndex(),
 	}
+	s.quota = quota.New(func(_ context.Context, agent string) (int64, error) { return s.count(agent) })
 	for _, dir := range []string{partialDir, doneDir} {
 		if err := s.ensureDir(dir); err != nil {
 			return nil, fmt.Errorf("make %s: %w", dir, err)
@@ -179,18 +179,18 @@ func (s *Store) Find(_ context.Context, f filetransfer.File) (filetransfer.Recei
 }
 
 // Open begins to take f, or goes on where its last checkpoint was.
-func (s *Store) Open(_ context.Context, f filetransfer.File, limit int64) (filetransfer.Incoming, error) {
-	if err := s.checkRoom(f, limit); err != nil {
+func (s *Store) Open(ctx context.Context, f filetransfer.File, limit int64) (filetransfer.Incoming, error) {
+	if err := s.checkFree(max(f.Size, 0)); err != nil {
 		return nil, err
 	}
-	if err := s.ensureDir(path.Join(partialDir, f.Agent)); err != nil {
-		return nil, fmt.Errorf("make folder of %s: %w", f.Agent, storageError(err))
+	if err := s.quota.Reserve(ctx, f.Agent, max(f.Size, 0), limit); err != nil {
+		return nil, err
 	}
 	in := &incoming{store: s, f: f}
 	if err := in.open(); err != nil {
+		s.quota.Release(f.Agent, max(f.Size, 0))
 		return nil, storageError(err)
 	}
-	s.reserve(f.Agent, max(f.Size, 0))
 	return in, nil
 }
 
@@ -259,8 +259,10 @@ func (s *Store) replaceFile(name string, data []byte) error {
 	if err := s.fs.Rename(fresh, name); err != nil {
 		return err
 	}
-	return s.fs.SyncDir(path.Dir(name))
+	return s.syncDir(path.Dir(name))
 }
+
+func (s *Store) syncDir(dir string) error { return s.syncs.sync(s.fs, dir) }
 
 // ensureDir makes the folder dir and those above it, durably. One that it has
 // seen is taken to be there still, until forgetDirs.

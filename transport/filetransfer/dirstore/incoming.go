@@ -30,6 +30,9 @@ type incoming struct {
 }
 
 func (in *incoming) open() error {
+	if err := in.store.ensureDir(path.Dir(partialPath(in.f))); err != nil {
+		return fmt.Errorf("make folder of %s: %w", in.f.Agent, err)
+	}
 	if err := in.reopen(); err != nil {
 		return err
 	}
@@ -106,7 +109,7 @@ func (in *incoming) dropSidecar() error {
 	if err := in.store.drop(name); err != nil {
 		return fmt.Errorf("remove sidecar: %w", err)
 	}
-	if err := in.store.fs.SyncDir(path.Dir(name)); err != nil {
+	if err := in.store.syncDir(path.Dir(name)); err != nil {
 		return fmt.Errorf("remove sidecar: %w", err)
 	}
 	in.sidecar, in.stale = false, false
@@ -170,10 +173,10 @@ func (in *incoming) commit(ctx context.Context, sum filetransfer.Digest) (string
 	if err := in.file.SetModified(in.f.Modified); err != nil {
 		return "", fmt.Errorf("set time of %s: %w", final, err)
 	}
-	if err := s.fs.SyncDir(path.Dir(final)); err != nil {
+	if err := s.syncDir(path.Dir(final)); err != nil {
 		return "", fmt.Errorf("sync folder of %s: %w", final, err)
 	}
-	s.addUsage(in.f.Agent, in.offset)
+	s.quota.Add(in.f.Agent, in.offset)
 	if err := in.remember(final, sum); err != nil {
 		return "", fmt.Errorf("note %s as confirmed: %w", final, err)
 	}
@@ -217,7 +220,7 @@ func (in *incoming) Discard() error {
 
 // Close closes the partial file. Without a sidecar nothing can go on with it.
 func (in *incoming) Close() error {
-	in.store.reserve(in.f.Agent, -max(in.f.Size, 0))
+	in.store.quota.Release(in.f.Agent, max(in.f.Size, 0))
 	err := in.file.Close()
 	if !in.sidecar && !in.stale && !in.placed {
 		err = errors.Join(err, in.store.drop(partialPath(in.f)))
