@@ -132,7 +132,7 @@ func newWorld(t *testing.T, p Params, seed uint64) *World {
 	w.backend = p.New(rand.New(rand.NewPCG(seed, 1)))
 	w.budget.Store(int64(w.Rand.IntN(12)))
 	w.size = 40_000
-	if w.Rand.IntN(4) == 0 {
+	if w.Rand.IntN(8) == 0 {
 		w.size = 600_000 // enough that writing and hashing go on beside receiving
 	}
 	w.receivers = make([]*receiver, p.Receivers)
