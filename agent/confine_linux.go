@@ -10,10 +10,13 @@ import (
 )
 
 // confine takes from this process the right to any file but those below dir,
-// and to read the files and folders named in readable. It returns whether the
+// if that is not empty, and to read the files and folders named in readable. It returns whether the
 // kernel has done so (Landlock, Linux 5.13), which is tried and not believed.
 func confine(dir string, readable ...string) (bool, error) {
-	rules := []landlock.Rule{landlock.RWDirs(dir).WithRefer()}
+	var rules []landlock.Rule
+	if dir != "" {
+		rules = append(rules, landlock.RWDirs(dir).WithRefer())
+	}
 	for _, path := range readable {
 		info, err := os.Stat(path)
 		if err != nil {
@@ -26,7 +29,7 @@ func confine(dir string, readable ...string) (bool, error) {
 		}
 	}
 	if err := landlock.V5.BestEffort().RestrictPaths(rules...); err != nil {
-		return false, fmt.Errorf("confine to %s: %w", dir, err)
+		return false, fmt.Errorf("confine to the files it needs: %w", err)
 	}
 	root, err := os.Open("/")
 	if err != nil {

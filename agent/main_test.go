@@ -32,8 +32,9 @@ func TestScripts(t *testing.T) {
 			return err
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"await":  await,
-			"reload": reload,
+			"await":       await,
+			"reload":      reload,
+			"objectstore": objectStore,
 		},
 	})
 }

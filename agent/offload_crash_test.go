@@ -131,6 +131,13 @@ func (c *bubbleClock) Read() archive.Reading {
 	return archive.Reading{Wall: time.Now(), Trusted: true, Boot: time.Since(c.start), BootID: c.boot}
 }
 
+// unplugged is a network that never changes: that of the machine is outside of
+// the bubble.
+type unplugged struct{}
+
+func (unplugged) Watch(context.Context) (<-chan struct{}, error) { return nil, nil }
+func (unplugged) Connected(string) error                         { return nil }
+
 // life runs archive, recorder and queue until the power goes, which is at step
 // crash of the disk or when the time is over, and returns what was finished.
 func life(t *testing.T, disk guarded, c *bubbleClock, crash int, finished map[filetransfer.Digest]bool, recordings int, lasts time.Duration) {
@@ -167,6 +174,7 @@ func life(t *testing.T, disk guarded, c *bubbleClock, crash int, finished map[fi
 	queue, err := offload.New(offload.Params{
 		Archive: unsent{a}, Servers: []filetransfer.SenderParams{{Address: "server:9000", Agent: "cam"}},
 		Connect: func(filetransfer.SenderParams) (offload.Sender, error) { return librarian{disk.library}, nil },
+		Network: unplugged{},
 		Clock:   func() (time.Time, bool) { return time.Now(), true },
 		Live:    func() yield.Live { return yield.Live{} }, Log: quiet,
 	})

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -24,20 +25,28 @@ import (
 	"github.com/lenscast/lenscast/agent/progress"
 	"github.com/lenscast/lenscast/agent/status"
 	"github.com/lenscast/lenscast/transport/filetransfer"
-	"github.com/lenscast/lenscast/transport/filetransfer/dirstore"
 )
 
 func receiveCommand() command {
 	return command{
-		name: "receive", args: "-dir DIR [flags]",
-		summary: "take files from agents into a folder",
+		name: "receive", args: "-dir DIR | -store s3://BUCKET/PREFIX [flags]",
+		summary: "take files from agents into a folder or an object store",
 		help: `
 Files come to DIR/AGENT/CAMERA/DATE/NAME when they are whole and verified. One
 that is cut off goes on later. Beyond loopback it needs -token-file or -agents,
 and speaks TLS with a certificate of its own making, whose key it prints for
 "lenscast send -pin".
 
-  -dir DIR            where files go
+Several receivers behind one address may share a bucket: one goes on with what
+another has begun. They need the same -cert and -key, which agents know them by.
+
+  -dir DIR            the folder where files go
+  -store URL          the bucket where they go instead, s3://BUCKET/PREFIX; keys come
+                      from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY
+  -store-keys FILE    a file with the keys, as ~/.aws/credentials
+  -store-endpoint URL the object store, default AWS_ENDPOINT_URL or Amazon's
+  -store-region NAME  its region, default AWS_REGION
+  -store-plain        use http to a store on another machine
   -listen HOST:PORT   default localhost:9000; ":9000" is every address
   -token-file FILE    a token that all agents share
   -agents FILE        a list of agents, each with credentials and a quota of its
@@ -46,7 +55,7 @@ and speaks TLS with a certificate of its own making, whose key it prints for
   -plain              take files without TLS from other machines too
   -legacy             take the older exchange, from loopback
   -legacy-anywhere    take it from everywhere: it has no credentials
-  -keep-free SIZE     room that stays free on the disk, default 1GiB
+  -keep-free SIZE     room that stays free on the folder's disk, default 1GiB
   -quota SIZE         most that an agent may keep here, default no limit
   -max-size SIZE      largest file, default 1TiB
   -expire DURATION    how long an unfinished file is kept, default 168h
@@ -67,12 +76,18 @@ type receiveOptions struct {
 	keepFree, quota, maxSize            config.Size
 	expire                              config.Duration
 	log                                 config.Log
+	store                               storeOptions
 }
 
 func runReceive(ctx context.Context, std streams, args []string) error {
 	o := receiveOptions{keepFree: 1 << 30, log: config.Default().Log}
 	fs := flag.NewFlagSet("receive", flag.ContinueOnError)
 	fs.StringVar(&o.dir, "dir", "", "")
+	fs.StringVar(&o.store.url, "store", "", "")
+	fs.StringVar(&o.store.keys, "store-keys", "", "")
+	fs.StringVar(&o.store.endpoint, "store-endpoint", cmp.Or(os.Getenv("AWS_ENDPOINT_URL_S3"), os.Getenv("AWS_ENDPOINT_URL")), "")
+	fs.StringVar(&o.store.region, "store-region", cmp.Or(os.Getenv("AWS_REGION"), os.Getenv("AWS_DEFAULT_REGION")), "")
+	fs.BoolVar(&o.store.plain, "store-plain", false, "")
 	fs.StringVar(&o.listen, "listen", "localhost:9000", "")
 	fs.StringVar(&o.status, "status", "", "")
 	fs.StringVar(&o.tokenFile, "token-file", "", "")
@@ -108,8 +123,12 @@ func runReceive(ctx context.Context, std streams, args []string) error {
 // check finds what makes no sense, before anything is opened.
 func (o *receiveOptions) check() error {
 	switch {
-	case o.dir == "":
-		return usageError("where to? give a folder with -dir")
+	case o.dir == "" && o.store.url == "":
+		return usageError("where to? give a folder with -dir, or a bucket with -store")
+	case o.dir != "" && o.store.url != "":
+		return usageError("-dir and -store are both places for the files: give one of them")
+	case o.store.url != "" && (o.legacy || o.legacyAnywhere):
+		return usageError("the older exchange does not tell how large a file is, which an object store has to know: use -dir")
 	case o.tokenFile != "" && o.agents != "":
 		return usageError("-token-file is for all agents, -agents for each its own: give one of them")
 	case (o.cert == "") != (o.key == ""):
@@ -129,16 +148,12 @@ func (o *receiveOptions) receive(ctx context.Context, std streams, log *slog.Log
 	if err != nil {
 		return err
 	}
-	dir, err := dirstore.OpenDir(o.dir)
-	if err != nil {
-		return fmt.Errorf("open folder: %w", err)
-	}
-	defer func() { _ = dir.Close() }() // everything in it was synced before it was confirmed
-	store, err := dirstore.New(dir, dirstore.Params{KeepFree: int64(o.keepFree), ExpirePartial: time.Duration(o.expire), Log: log})
+	store, err := o.openStore(ctx, log)
 	if err != nil {
 		return err
 	}
-	secure, pin, err := o.certificate()
+	defer func() { _ = store.Close() }() // everything in it was durable before it was confirmed
+	secure, pin, err := o.certificate(ln.Addr())
 	if err != nil {
 		return err
 	}
@@ -166,7 +181,7 @@ func (o *receiveOptions) receive(ctx context.Context, std streams, log *slog.Log
 	if err != nil {
 		return err
 	}
-	log.Info("receiving", "address", ln.Addr().String(), "dir", o.dir, "pin", pin, "confined", confined)
+	log.Info("receiving", "address", ln.Addr().String(), "to", cmp.Or(o.dir, o.store.url), "pin", pin, "confined", confined)
 
 	notify := status.NewNotifier()
 	group, ctx := errgroup.WithContext(ctx)
@@ -184,12 +199,17 @@ func (o *receiveOptions) receive(ctx context.Context, std streams, log *slog.Log
 }
 
 // reread returns what must be readable while the receiver runs: the folder of
-// the list of agents, because editors replace the file.
+// the list of agents, because editors replace the file, and what names and
+// certificates of an object store are looked up in.
 func (o *receiveOptions) reread() []string {
-	if o.agents == "" {
-		return nil
+	var paths []string
+	if o.agents != "" {
+		paths = append(paths, filepath.Dir(o.agents))
 	}
-	return []string{filepath.Dir(o.agents)}
+	if o.store.url != "" {
+		paths = append(paths, lookupFolders()...)
+	}
+	return paths
 }
 
 // credentials decides who may send, and whether that is enough for addr.
@@ -223,13 +243,18 @@ func isLoopback(addr net.Addr) bool {
 	return ok && tcp.IP.IsLoopback()
 }
 
-// certificate returns what is needed for TLS, and the pin of its key.
-func (o *receiveOptions) certificate() (*tls.Config, string, error) {
+// certificate returns what is needed for TLS at addr, and the pin of its key.
+func (o *receiveOptions) certificate(addr net.Addr) (*tls.Config, string, error) {
 	var cert tls.Certificate
 	var err error
-	if o.cert != "" {
+	switch {
+	case o.cert != "":
 		cert, err = tls.LoadX509KeyPair(o.cert, o.key)
-	} else {
+	case o.store.url != "" && (o.plain || isLoopback(addr)):
+		return nil, "", nil
+	case o.store.url != "":
+		return nil, "", usageError("-store needs -cert and -key: all receivers that share it show agents the same key")
+	default:
 		cert, err = credentials.SelfSigned(filepath.Join(o.dir, ".lenscast", "certificate.pem"))
 	}
 	if err != nil {

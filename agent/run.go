@@ -40,6 +40,7 @@ and SIGTERM end everything within 2 seconds, a second one at once.
 				return err
 			}
 
+			saveMemory()
 			ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 			defer stop()
 			context.AfterFunc(ctx, stop) // so that a second signal kills the process

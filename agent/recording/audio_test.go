@@ -357,8 +357,8 @@ func TestSoundIsLeftOutIfNotWanted(t *testing.T) {
 }
 
 // Sound that lags by more than a part is in all files but the first. A file
-// that was made for sound which does not come has a moment of silence, as
-// browsers don't play a file with an empty track.
+// that was made for sound which does not come has a moment of silence, so that
+// no player meets a track without a sample.
 func TestLateSoundIsExpected(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := start(t, durabletest.NewDisk("/", 0), recordingtest.Synthetic(30, 30, 500), archive.Retention{},

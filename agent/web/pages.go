@@ -6,65 +6,77 @@ import (
 	"embed"
 	"encoding/base64"
 	"fmt"
-	"html/template"
+	"html"
+	"io"
 	"io/fs"
 	"net/http"
 	"path"
+	"strings"
 	"time"
-
-	"github.com/lenscast/lenscast/agent/web/answer"
 )
 
-// page holds the templates, and below assets what is served as it is.
+// page holds the pages, with {{marks}} that are filled in, and below assets what
+// is served as it is. html/template would be at home here, but a program with it
+// keeps every exported method there is, which is 2 MB more for three marks.
 //
 //go:embed page/*.html page/assets
 var page embed.FS
 
+const signOutForm = `<form action="logout" method="post"><button type="submit" class="quiet">Sign out</button></form>`
+
 // pages serves what is embedded.
 type pages struct {
-	templates *template.Template
-	assets    http.Handler
+	index, list, form string // with marks
+	assets            http.Handler
 }
 
 func newPages() (*pages, error) {
-	templates, err := template.ParseFS(page, "page/*.html")
-	if err != nil {
+	p := &pages{}
+	for name, text := range map[string]*string{"index.html": &p.index, "recordings.html": &p.list, "login.html": &p.form} {
+		raw, err := page.ReadFile("page/" + name)
+		if err != nil {
+			return nil, fmt.Errorf("read the embedded page: %w", err)
+		}
+		*text = string(raw)
+	}
+	var err error
+	if p.assets, err = newAssets(page); err != nil {
 		return nil, fmt.Errorf("read the embedded page: %w", err)
 	}
-	assets, err := newAssets(page)
-	if err != nil {
-		return nil, fmt.Errorf("read the embedded page: %w", err)
-	}
-	return &pages{templates: templates, assets: assets}, nil
+	return p, nil
 }
 
 // viewer serves the viewer page, with a way to sign out if there is one.
-func (p *pages) viewer(canSignOut bool) http.Handler {
-	return p.render("index.html", http.StatusOK, struct{ CanSignOut bool }{canSignOut})
-}
+func (p *pages) viewer(canSignOut bool) http.Handler { return signedIn(p.index, canSignOut) }
 
 // recordings serves the page that lists the recordings.
-func (p *pages) recordings(canSignOut bool) http.Handler {
-	return p.render("recordings.html", http.StatusOK, struct{ CanSignOut bool }{canSignOut})
+func (p *pages) recordings(canSignOut bool) http.Handler { return signedIn(p.list, canSignOut) }
+
+func signedIn(text string, canSignOut bool) http.Handler {
+	form := ""
+	if canSignOut {
+		form = signOutForm
+	}
+	return render(strings.ReplaceAll(text, "{{sign-out}}", form), http.StatusOK)
 }
 
 // login serves the login page with a message over the form.
 func (p *pages) login(status int, message string) http.Handler {
-	return p.render("login.html", status, struct{ Message string }{message})
+	paragraph, invalid := "", ""
+	if message != "" {
+		paragraph = `<p id="message" role="alert">` + html.EscapeString(message) + `</p>`
+		invalid = ` aria-invalid="true" aria-describedby="message"`
+	}
+	return render(strings.NewReplacer("{{message}}", paragraph, "{{invalid}}", invalid).Replace(p.form), status)
 }
 
-// render serves a template that is the same for everybody.
-func (p *pages) render(name string, status int, data any) http.Handler {
+// render serves a page that is the same for everybody.
+func render(text string, status int) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		var body bytes.Buffer
-		if err := p.templates.ExecuteTemplate(&body, name, data); err != nil {
-			answer.Problem(w, http.StatusInternalServerError, "the page could not be made: "+err.Error())
-			return
-		}
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
 		w.Header().Set("Cache-Control", "no-store") // it depends on who asks
 		w.WriteHeader(status)
-		w.Write(body.Bytes()) //nolint:errcheck // nobody is left to tell
+		io.WriteString(w, text) //nolint:errcheck // nobody is left to tell
 	})
 }
 

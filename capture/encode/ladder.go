@@ -20,7 +20,7 @@ const (
 	// A step of frame rate is taken at once down and soon up. A step of size
 	// begins another file of a recording, and every viewer sees it: only
 	// what lasts is a reason.
-	rateUp   = 2 * time.Second
+	rateUp   = time.Second
 	sizeDown = 2 * time.Second
 	sizeUp   = 10 * time.Second
 )

@@ -10,7 +10,7 @@ set -uo pipefail
 here=$(dirname "$(readlink -f "$0")")
 kills=${1:-100} port=${PORT:-9320}
 work=$(mktemp -d)
-trap '{ kill -9 ${receiver:-} ${agent:-} ${keeper:-} ${button:-}; wait; } 2>/dev/null; rm -rf "$work"' EXIT
+trap '{ kill -9 ${receiver:-} ${agent:-} ${keeper:-} ${presser:-}; wait; } 2>/dev/null; rm -rf "$work"' EXIT
 mkdir "$work/in" "$work/rec" "$work/kept"
 (cd "$here/../.." && CGO_ENABLED=0 go build -o "$work/lenscast" ./agent) || exit
 (umask 077 && head -c 24 /dev/urandom | base64 >"$work/token")
@@ -21,12 +21,13 @@ receive() {
 	receiver=$!
 }
 record() {
+	rm -f "$work/rec/.lenscast.sock"
 	"$work/lenscast" run -config "$work/lenscast.toml" -log-format json 2>>"$work/agent.log" &
 	agent=$!
 	echo "$agent" >"$work/agent.pid"
 }
-# waiting prints how many recordings are not confirmed yet.
-waiting() { "$work/lenscast" queue -config "$work/lenscast.toml" -json 2>/dev/null | grep -c '"id"'; }
+# button sends a signal to the agent, once that listens.
+button() { [ -S "$work/rec/.lenscast.sock" ] && kill "$1" "$(<"$work/agent.pid")"; }
 
 receive
 until pin=$(grep -o 'sha256//[^"]*' "$work/receiver.log"); do sleep 0.1; done
@@ -63,19 +64,18 @@ done) 2>/dev/null &
 keeper=$!
 # Recordings of two seconds, as if somebody pressed a button.
 (while sleep 0.2; do
-	kill -USR1 "$(<"$work/agent.pid")"
+	button -USR1
 	sleep 1.8
-	kill -USR2 "$(<"$work/agent.pid")"
+	button -USR2
 done) 2>/dev/null &
-button=$!
+presser=$!
 
 for n in $(seq "$kills"); do
 	if [ "$n" = $((kills / 2 + 1)) ]; then
 		sed -i 's/after = "keep"/after = "delete"/' "$work/lenscast.toml"
-		kill -HUP "$agent"
+		until button -HUP; do sleep 0.1; done
 	fi
 	sleep "$((RANDOM % 3)).$((RANDOM % 1000))"
-	kill -0 "$agent" 2>/dev/null || record # a signal of the button came before it listened
 	case $((RANDOM % 3)) in
 	0)
 		kill -9 "$receiver"
@@ -96,14 +96,12 @@ for n in $(seq "$kills"); do
 	esac
 done
 
-kill "$button" 2>/dev/null
-kill -USR2 "$agent"
+kill "$presser" 2>/dev/null
 for _ in $(seq 600); do
 	sleep 0.2
-	kill -0 "$agent" 2>/dev/null || record
-	[ -z "$(find "$work/rec" -name '*.part')" ] && [ "$(waiting)" = 0 ] && break
+	button -USR2
+	[ -z "$(find "$work/rec" -name '*.part' -o -name '*.mp4')" ] && break
 done
-sleep 1
 kill "$keeper" 2>/dev/null
 kill "$agent" && wait "$agent" 2>/dev/null
 

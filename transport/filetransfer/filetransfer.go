@@ -114,6 +114,15 @@ type Incoming interface {
 	Discard() error
 }
 
+// Stepped is an [Incoming] that can make content durable at certain offsets
+// only. Checkpoint is called for these and no other.
+type Stepped interface {
+	Incoming
+
+	// Step returns what the offsets are multiples of, in bytes, above 0.
+	Step() int64
+}
+
 // Progress is how far a file has got.
 type Progress struct {
 	File     string // its name

@@ -21,6 +21,7 @@ type intake struct {
 
 	hash   hash.Hash // the pipeline's while content comes
 	offset int64     // content that has come
+	step   int64     // checkpoints are at multiples of it only; 0: anywhere
 
 	saved        chan error // of a checkpoint beside the receiving; nil: none is on its way
 	checkpointAt int64      // where the last one was begun
@@ -52,7 +53,7 @@ func (i *intake) run(ctx context.Context) error {
 		return cmp.Or(err, failed)
 	case err == nil:
 		return i.finish(ctx, sum)
-	case i.offset > i.checkpointAt:
+	case i.step == 0 && i.offset > i.checkpointAt:
 		// A cut costs nothing of what came whole before it.
 		return errors.Join(err, i.save(i.offset, i.state()))
 	default:
@@ -63,6 +64,9 @@ func (i *intake) run(ctx context.Context) error {
 // resume takes up where the store's checkpoint is.
 func (i *intake) resume() error {
 	i.hash = sha256.New()
+	if stepped, ok := i.file.(Stepped); ok {
+		i.step = stepped.Step()
+	}
 	offset, state := i.file.Resume()
 	i.checkpointed = time.Now()
 	if offset == 0 {
@@ -114,23 +118,44 @@ func (i *intake) content() (*Digest, error) {
 	}
 }
 
-// take passes on p, which lies in a buffer of the pipeline.
+// take passes on p, which lies in a buffer of the pipeline, and stops for a
+// checkpoint where one is due.
 func (i *intake) take(p []byte) error {
 	if int64(len(p)) > i.transfer.file.Size-i.offset {
 		return errorf(CodeProtocol, "more content than the %d bytes announced", i.transfer.file.Size)
 	}
-	if err := i.steps.add(p[:cap(p)], p); err != nil {
-		return err
-	}
-	i.offset += int64(len(p))
-	i.received.Store(i.offset)
 	i.r.total.bytes.Add(uint64(len(p)))
-
-	due := i.offset-i.checkpointAt >= i.r.p.CheckpointBytes
-	if !due && (i.offset == i.checkpointAt || time.Since(i.checkpointed) < checkpointEvery) {
-		return nil
+	for rest := p; ; {
+		n, buf := len(rest), p[:cap(p)]
+		if left := i.step - i.offset%max(i.step, 1); i.step > 0 && left < int64(n) {
+			n, buf = int(left), nil // it is still needed
+		}
+		if err := i.steps.add(buf, rest[:n]); err != nil {
+			return err
+		}
+		i.offset += int64(n)
+		i.received.Store(i.offset)
+		if i.due() {
+			if err := i.checkpoint(); err != nil {
+				return err
+			}
+		}
+		if rest = rest[n:]; len(rest) == 0 {
+			return nil
+		}
 	}
-	return i.checkpoint()
+}
+
+// due tells whether it is time for a checkpoint.
+func (i *intake) due() bool {
+	switch {
+	case i.offset == i.checkpointAt:
+		return false
+	case i.step > 0:
+		return i.offset%i.step == 0
+	default:
+		return i.offset-i.checkpointAt >= i.r.p.CheckpointBytes || time.Since(i.checkpointed) >= checkpointEvery
+	}
 }
 
 // write and digest are the steps of the pipeline.

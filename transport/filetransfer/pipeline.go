@@ -93,15 +93,16 @@ func (p *pipeline) do(do step, content []byte) {
 
 // end is after the last step.
 func (p *pipeline) end(x piece) {
-	if x.mark != nil {
+	switch {
+	case x.mark != nil:
 		x.mark(p.err())
-	} else {
+	case x.buf != nil:
 		p.free <- x.buf // does not wait: there are no more than maxBuffers
 	}
 }
 
-// add takes the next content, which lies in the lent buffer buf, and buf. It
-// returns an error when a step has failed on this content or any before it.
+// add takes the next content, which lies in the lent buffer buf, and buf. That is
+// nil when content to come lies in the same buffer. It returns an error when a step has failed on this content or any before it.
 func (p *pipeline) add(buf, content []byte) error {
 	p.pass(piece{buf: buf, content: content})
 	return p.err()

@@ -79,7 +79,7 @@ type Totals struct {
 const (
 	// queueBytes bounds the content of one transfer that waits to be hashed,
 	// if that is more than one frame.
-	queueBytes = 512 << 10
+	queueBytes = 1 << 20
 	// allQueueBytes bounds it for all transfers together. When it is used up,
 	// the others receive and hash in turn.
 	allQueueBytes = 2 << 20

@@ -2,6 +2,7 @@ package packet
 
 import (
 	"sync"
+	"time"
 
 	"github.com/lenscast/lenscast/capture/h264"
 )
@@ -22,10 +23,13 @@ const (
 // MinPayload is the least size of an RTP payload that a Packetizer accepts.
 const MinPayload = 64
 
-// cachedPictures is how many pictures a Packetizer remembers: a second at
-// 60 fps, so that all viewers of a camera, and those of them that lag, find
+// cachedPictures is how many pictures a Packetizer remembers, and cachedSpan for
+// how long, so that all viewers of a camera, and those of them that lag, find
 // each picture cut already.
-const cachedPictures = 64
+const (
+	cachedPictures = 64
+	cachedSpan     = time.Second
+)
 
 // Picture is an access unit cut into RTP payloads for packetization mode 1.
 // It is immutable, and shared by all who send it.
@@ -45,6 +49,7 @@ type Packetizer struct {
 	cache  map[*h264.AccessUnit]*Picture
 	recent [cachedPictures]*h264.AccessUnit // ring, what is in cache
 	next   int
+	oldest int
 }
 
 // NewPacketizer makes a Packetizer of payloads of at most maxPayload bytes,
@@ -67,6 +72,14 @@ func (p *Packetizer) Picture(au *h264.AccessUnit) *Picture {
 	delete(p.cache, p.recent[p.next])
 	p.cache[au], p.recent[p.next] = pic, au
 	p.next = (p.next + 1) % cachedPictures
+	if p.oldest == p.next {
+		p.oldest = (p.oldest + 1) % cachedPictures
+	}
+	for au.PTS-p.recent[p.oldest].PTS > cachedSpan {
+		delete(p.cache, p.recent[p.oldest])
+		p.recent[p.oldest] = nil
+		p.oldest = (p.oldest + 1) % cachedPictures
+	}
 	return pic
 }
 

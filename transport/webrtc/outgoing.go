@@ -39,8 +39,12 @@ const (
 	// next keyframe that it asks for.
 	keyPatience = time.Second
 
-	// historyLength is how many pictures can be resent: 2 s at 60 fps.
+	// historyLength and historyAge are how many pictures can be resent, and
+	// for how long after they were sent: what is missing for longer is
+	// mended by a keyframe. At 8 Mbit/s each second is 1 MB for each camera
+	// that is watched.
 	historyLength = 128
+	historyAge    = time.Second
 )
 
 // outgoing is the RTP stream to one viewer. It is the viewer's own
@@ -66,6 +70,7 @@ type outgoing struct {
 
 	mu        sync.Mutex // what the NACK answering goroutine shares
 	history   [historyLength]sent
+	oldest    int
 	next      int
 	rtxSeq    uint16
 	transport uint16 // next transport-wide sequence number
@@ -82,8 +87,12 @@ type outgoing struct {
 }
 
 // sent is a picture in the history, with what its packets' headers need.
+// It does not keep the access unit, whose memory is another's.
 type sent struct {
-	picture   *packet.Picture
+	at        time.Time
+	payloads  [][]byte // nil: there is none
+	key       bool
+	captured  time.Time
 	timestamp uint32
 	first     uint16 // sequence number of its first payload
 	transport uint16 // transport-wide sequence number of its first payload
@@ -162,10 +171,13 @@ func (o *outgoing) timestamp(pts time.Duration) uint32 {
 // called by one goroutine, after bound is closed. The error is the context's.
 func (o *outgoing) send(ctx context.Context, pic *packet.Picture, timestamp uint32, extend bool) error {
 	o.header.Timestamp = timestamp
-	transport := o.remember(sent{picture: pic, timestamp: timestamp, first: o.sequence, extended: extend})
+	now := time.Now()
+	transport := o.remember(sent{
+		at: now, payloads: pic.Payloads, key: pic.Key, captured: pic.Captured, timestamp: timestamp, first: o.sequence, extended: extend,
+	})
 	first := &o.header
 	if extend {
-		h := o.extended(pic, timestamp, o.number[:])
+		h := o.extended(pic.Captured, timestamp, o.number[:])
 		first = &h
 	}
 
@@ -173,7 +185,6 @@ func (o *outgoing) send(ctx context.Context, pic *packet.Picture, timestamp uint
 	o.pacer.Begin(pic)
 	o.route.batch.Hold()
 	defer o.route.batch.Flush() //nolint:errcheck // a lost datagram is asked for again
-	now := time.Now()
 	for i, payload := range pic.Payloads {
 		for !o.pacer.Allow(len(payload)) {
 			_ = o.route.batch.Flush()
@@ -209,7 +220,7 @@ func (o *outgoing) send(ctx context.Context, pic *packet.Picture, timestamp uint
 
 // extended returns the header of a picture's first packet with the extensions
 // that were negotiated. number becomes part of it.
-func (o *outgoing) extended(pic *packet.Picture, timestamp uint32, number []byte) rtp.Header {
+func (o *outgoing) extended(captured time.Time, timestamp uint32, number []byte) rtp.Header {
 	h := o.plain(timestamp, number)
 	var err error
 	if o.playoutDelayID != 0 {
@@ -219,9 +230,9 @@ func (o *outgoing) extended(pic *packet.Picture, timestamp uint32, number []byte
 		// nothing, but makes Chromium pace the decoding of a backlog.
 		err = h.SetExtension(o.playoutDelayID, []byte{0, 0, 0})
 	}
-	if o.captureTimeID != 0 && !pic.Captured.IsZero() {
+	if o.captureTimeID != 0 && !captured.IsZero() {
 		var t [8]byte
-		binary.BigEndian.PutUint64(t[:], ntpTime(pic.Captured))
+		binary.BigEndian.PutUint64(t[:], ntpTime(captured))
 		err = errors.Join(err, h.SetExtension(o.captureTimeID, t[:]))
 	}
 	if err != nil { // only ids and sizes that the negotiation excludes
@@ -246,9 +257,16 @@ func (o *outgoing) remember(s sent) (transport uint16) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	s.transport = o.transport
-	o.transport += uint16(len(s.picture.Payloads))
+	o.transport += uint16(len(s.payloads))
 	o.history[o.next] = s
 	o.next = (o.next + 1) % historyLength
+	if o.oldest == o.next { // that place was taken
+		o.oldest = (o.oldest + 1) % historyLength
+	}
+	for s.at.Sub(o.history[o.oldest].at) > historyAge {
+		o.history[o.oldest] = sent{}
+		o.oldest = (o.oldest + 1) % historyLength
+	}
 	return s.transport
 }
 
@@ -327,12 +345,12 @@ func (o *outgoing) packet(seq uint16) (rtp.Header, []byte, bool) {
 	defer o.mu.Unlock()
 	for back := 1; back <= historyLength; back++ {
 		s := &o.history[(o.next-back+historyLength)%historyLength]
-		if s.picture == nil {
+		if s.payloads == nil {
 			break
 		}
 		i := int(seq - s.first)
-		if i >= len(s.picture.Payloads) {
-			if narrow && s.picture.Key {
+		if i >= len(s.payloads) {
+			if narrow && s.key {
 				break
 			}
 			continue
@@ -342,11 +360,11 @@ func (o *outgoing) packet(seq uint16) (rtp.Header, []byte, bool) {
 		number := binary.BigEndian.AppendUint16(nil, s.transport+uint16(i))
 		h := o.plain(s.timestamp, number)
 		if i == 0 && s.extended {
-			h = o.extended(s.picture, s.timestamp, number)
+			h = o.extended(s.captured, s.timestamp, number)
 		}
 		h.SequenceNumber = seq
-		h.Marker = i == len(s.picture.Payloads)-1
-		return h, s.picture.Payloads[i], true
+		h.Marker = i == len(s.payloads)-1
+		return h, s.payloads[i], true
 	}
 	return rtp.Header{}, nil, false
 }

@@ -161,6 +161,7 @@ const slack = 10 * time.Second
 // A server that is killed is noticed in 3 s; when it is back, so is the
 // picture, in a second, beginning with an IDR.
 func TestPushServerKilled(t *testing.T) {
+	t.Parallel()
 	address := freeAddress(t)
 	first := startProcess(t, address)
 	p := startPush(t, "whip://"+address+"/whip")
@@ -188,6 +189,7 @@ func TestPushServerKilled(t *testing.T) {
 
 // The same with one that is frozen, and thawed.
 func TestPushServerFrozen(t *testing.T) {
+	t.Parallel()
 	address := freeAddress(t)
 	server := startProcess(t, address)
 	p := startPush(t, "whip://"+address+"/whip")

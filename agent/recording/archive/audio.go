@@ -137,8 +137,8 @@ func (a *Audio) lasting(n int) *Audio {
 // when the first part is written.
 func (w *Writer) addAudioTrack() error {
 	if a := &w.audio; w.HasAudio() && a.frames == 0 {
-		// It was expected, and may yet come. Browsers don't play a file with
-		// a track that stays empty.
+		// It was expected, and may yet come. If it does not, no player should
+		// meet a track without a sample.
 		if silence := a.config.Silence(); silence != nil {
 			a.append(0, silence)
 		} else {

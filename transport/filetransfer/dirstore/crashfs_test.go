@@ -62,8 +62,8 @@ func (c change) apply(entries map[string]*node) {
 	}
 }
 
-// powerCut loses what was not synced, or parts of it.
-func (d *disk) powerCut() {
+// PowerCut loses what was not synced, or parts of it.
+func (d *disk) PowerCut() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.lose(d.root, make(map[*node]bool))
@@ -99,8 +99,8 @@ func (d *disk) lose(n *node, seen map[*node]bool) {
 	}
 }
 
-// guaranteed returns what a file surely has after a power cut now.
-func (d *disk) guaranteed(name string) ([]byte, error) {
+// Guaranteed returns what a file surely has after a power cut now.
+func (d *disk) Guaranteed(name string) ([]byte, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	n := d.root
@@ -122,8 +122,8 @@ func (d *disk) guaranteed(name string) ([]byte, error) {
 	return n.synced, nil
 }
 
-// files returns the files that are visible outside the store's own folder.
-func (d *disk) files() map[string][]byte {
+// Files returns the files that are visible outside the store's own folder.
+func (d *disk) Files() map[string][]byte {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	all := make(map[string][]byte)

@@ -35,6 +35,7 @@ import (
 	"time"
 
 	"github.com/lenscast/lenscast/transport/filetransfer"
+	"github.com/lenscast/lenscast/transport/filetransfer/quota"
 	"github.com/lenscast/lenscast/transport/filetransfer/safename"
 )
 
@@ -75,11 +76,10 @@ type Store struct {
 	fs    FS
 	syncs *dirSyncs
 
-	mu       sync.Mutex
-	dirs     map[string]struct{} // known to be durable
-	usage    map[string]*usage   // by agent
-	reserved map[string]int64    // bytes on their way, by agent
-	twins    *twinIndex
+	mu    sync.Mutex
+	dirs  map[string]struct{} // known to be durable
+	quota *quota.Ledger
+	twins *twinIndex
 }
 
 var _ filetransfer.Store = (*Store)(nil)
@@ -97,11 +97,10 @@ func New(fsys FS, p Params) (*Store, error) {
 	}
 	s := &Store{
 		p: p, fs: fsys, syncs: newDirSyncs(),
-		dirs:     make(map[string]struct{}),
-		usage:    make(map[string]*usage),
-		reserved: make(map[string]int64),
-		twins:    newTwinIndex(),
+		dirs:  make(map[string]struct{}),
+		twins: newTwinIndex(),
 	}
+	s.quota = quota.New(func(_ context.Context, agent string) (int64, error) { return s.count(agent) })
 	for _, dir := range []string{partialDir, doneDir} {
 		if err := s.ensureDir(dir); err != nil {
 			return nil, fmt.Errorf("make %s: %w", dir, err)
@@ -180,18 +179,18 @@ func (s *Store) Find(_ context.Context, f filetransfer.File) (filetransfer.Recei
 }
 
 // Open begins to take f, or goes on where its last checkpoint was.
-func (s *Store) Open(_ context.Context, f filetransfer.File, limit int64) (filetransfer.Incoming, error) {
-	if err := s.checkRoom(f, limit); err != nil {
+func (s *Store) Open(ctx context.Context, f filetransfer.File, limit int64) (filetransfer.Incoming, error) {
+	if err := s.checkFree(max(f.Size, 0)); err != nil {
 		return nil, err
 	}
-	if err := s.ensureDir(path.Join(partialDir, f.Agent)); err != nil {
-		return nil, fmt.Errorf("make folder of %s: %w", f.Agent, storageError(err))
+	if err := s.quota.Reserve(ctx, f.Agent, max(f.Size, 0), limit); err != nil {
+		return nil, err
 	}
 	in := &incoming{store: s, f: f}
 	if err := in.open(); err != nil {
+		s.quota.Release(f.Agent, max(f.Size, 0))
 		return nil, storageError(err)
 	}
-	s.reserve(f.Agent, max(f.Size, 0))
 	return in, nil
 }
 

@@ -30,6 +30,9 @@ type incoming struct {
 }
 
 func (in *incoming) open() error {
+	if err := in.store.ensureDir(path.Dir(partialPath(in.f))); err != nil {
+		return fmt.Errorf("make folder of %s: %w", in.f.Agent, err)
+	}
 	if err := in.reopen(); err != nil {
 		return err
 	}
@@ -173,7 +176,7 @@ func (in *incoming) commit(ctx context.Context, sum filetransfer.Digest) (string
 	if err := s.syncDir(path.Dir(final)); err != nil {
 		return "", fmt.Errorf("sync folder of %s: %w", final, err)
 	}
-	s.addUsage(in.f.Agent, in.offset)
+	s.quota.Add(in.f.Agent, in.offset)
 	if err := in.remember(final, sum); err != nil {
 		return "", fmt.Errorf("note %s as confirmed: %w", final, err)
 	}
@@ -217,7 +220,7 @@ func (in *incoming) Discard() error {
 
 // Close closes the partial file. Without a sidecar nothing can go on with it.
 func (in *incoming) Close() error {
-	in.store.reserve(in.f.Agent, -max(in.f.Size, 0))
+	in.store.quota.Release(in.f.Agent, max(in.f.Size, 0))
 	err := in.file.Close()
 	if !in.sidecar && !in.stale && !in.placed {
 		err = errors.Join(err, in.store.drop(partialPath(in.f)))

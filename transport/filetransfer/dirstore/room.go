@@ -6,46 +6,10 @@ import (
 	"io/fs"
 	"path"
 	"sync"
-	"time"
 
 	"github.com/lenscast/lenscast/transport/filetransfer"
 	"github.com/lenscast/lenscast/transport/filetransfer/safename"
 )
-
-// usageAge is how long a count of what an agent keeps is good: people delete
-// files behind the store's back.
-const usageAge = 5 * time.Minute
-
-// usage is what an agent keeps in the store.
-type usage struct {
-	bytes   int64
-	counted time.Time
-}
-
-// checkRoom judges whether f fits on the disk and into the agent's limit.
-func (s *Store) checkRoom(f filetransfer.File, limit int64) error {
-	size := max(f.Size, 0)
-	if err := s.checkFree(size); err != nil {
-		return err
-	}
-	if limit <= 0 {
-		return nil
-	}
-	used, err := s.used(f.Agent)
-	if err != nil {
-		return fmt.Errorf("count what %s keeps: %w", f.Agent, err)
-	}
-	s.mu.Lock()
-	used += s.reserved[f.Agent]
-	s.mu.Unlock()
-	if used+size > limit {
-		return &filetransfer.Error{
-			Code: filetransfer.CodeFull, RetryAfter: fullRetry,
-			Reason: fmt.Sprintf("%s keeps %d bytes here, its quota is %d", f.Agent, used, limit),
-		}
-	}
-	return nil
-}
 
 // checkFree judges whether more bytes leave the disk its floor.
 func (s *Store) checkFree(more int64) error {
@@ -60,43 +24,6 @@ func (s *Store) checkFree(more int64) error {
 		}
 	}
 	return nil
-}
-
-func (s *Store) used(agent string) (int64, error) {
-	s.mu.Lock()
-	u := s.usage[agent]
-	if u != nil && time.Since(u.counted) < usageAge {
-		defer s.mu.Unlock()
-		return u.bytes, nil
-	}
-	s.mu.Unlock()
-	counted := time.Now()
-	bytes, err := s.count(agent)
-	if err != nil {
-		return 0, err
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.usage[agent] = &usage{bytes, counted}
-	return bytes, nil
-}
-
-// addUsage counts a file that came after the agent's were counted.
-func (s *Store) addUsage(agent string, bytes int64) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if u := s.usage[agent]; u != nil {
-		u.bytes += bytes
-	}
-}
-
-// reserve counts bytes that are on their way, or no longer.
-func (s *Store) reserve(agent string, bytes int64) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.reserved[agent] += bytes; s.reserved[agent] == 0 {
-		delete(s.reserved, agent)
-	}
 }
 
 // count adds up the files below dir.
