@@ -31,8 +31,9 @@ func newFollower(f *flow, r Reader) *follower {
 // hear takes what the receiver told and the bytes sent to it until then, and
 // adds what follows from it to what was told.
 func (f *follower) hear(told packet.Feedback, sent uint64) packet.Feedback {
-	told.Loss = f.meanLoss(told)
-	f.estimate.Feedback(told, sent)
+	mean := told
+	mean.Loss = f.meanLoss(told)
+	f.estimate.Feedback(mean, sent)
 	if target := f.estimate.Target(); target < congestion.Unlimited {
 		told.Affordable = target
 	}
