@@ -258,7 +258,7 @@ func (x *exchange) frames(ctx context.Context, acks <-chan int64, over chan verd
 		select {
 		case v := <-over: // the receiver ends it
 			over <- v
-			return errors.New("ended by the receiver")
+			return errorf(CodeProtocol, "DONE before the content has ended") // or what v says
 		case x.now.Durable = <-acks:
 		default:
 		}
