@@ -59,6 +59,9 @@ const (
 	// queueLeast is how long a queue must take to come through to tell the
 	// rate of the link: longer than a picture takes, or two.
 	queueLeast = 60 * time.Millisecond
+	// stallMost is how long the air may be still for a moment. What lasts longer
+	// is a link that has fallen.
+	stallMost = 500 * time.Millisecond
 	// toldFor is how long people see why the rate went down.
 	toldFor = time.Second
 )
@@ -106,6 +109,7 @@ type queue struct {
 	at     mark
 	sent   float64 // bit/s that were sent before
 	served bool    // what was under way then has come through
+	sudden bool    // a single wait told of it, and nothing yet how much the link still carries
 }
 
 func newLaw(limit float64) law {
@@ -171,7 +175,7 @@ func (l *law) step(now time.Time, live Live, info filetransfer.TCPInfo, ok bool)
 		// queue will. It may also have been the air, for a moment.
 		before := l.rate
 		l.yield(now, l.bound(fallRate), waitWords(delay))
-		l.spare = before
+		l.spare, l.queue.sudden = before, true
 		return
 	}
 	if complaint != "" {
@@ -183,6 +187,9 @@ func (l *law) step(now time.Time, live Live, info filetransfer.TCPInfo, ok bool)
 	}
 	l.drain(now, live.Bitrate)
 	if fresh && w.delay <= target && now.After(l.hold) {
+		if l.queue.sudden && now.Sub(l.since) > stallMost {
+			l.spare = min(l.spare, startRate) // what it was before is no guide
+		}
 		l.enter(now, sharing)
 		l.rate = l.bound(max(keep*l.spare, trickle))
 		if !l.calm.IsZero() {
@@ -261,6 +268,7 @@ func (l *law) drain(now time.Time, live float64) {
 	if took < queueLeast {
 		return // too short for a rate: what had come through before must do
 	}
+	l.queue.sudden = false
 	// The transfer and the live stream got shares of the link by what each
 	// had sent into the queue.
 	rate := float64(came) * 8 / took.Seconds()
