@@ -12,8 +12,8 @@ const (
 	// percent of what is in use, before it is collected: in general, and on
 	// boards of smallBoard bytes of memory or less. Go's default is 100.
 	// With one camera of 8 Mbit/s, a viewer and a recording, 100 took 26.2
-	// MiB, 50 took 24.4 and 25 took 23.4; of a core 2.5, 2.6 and 2.8 %
-	// (scripts/bench/memory.sh).
+	// MiB, 50 took 24.4 and 25 took 23.4 (scripts/bench/memory.sh). What that
+	// costs in CPU was lost in the noise: 2 to 3.5 % of a core in all cases.
 	collectAt    = 50
 	collectSmall = 25
 	smallBoard   = 1 << 30
