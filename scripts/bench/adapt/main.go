@@ -2,8 +2,8 @@
 // watched or pushed through a link of 8, then 2, then 8 Mbit/s again, and the
 // agent is asked what its encoder is told. adapt.sh makes the network.
 //
-// It runs the agent in the network namespace adapt-send and a receiver in
-// adapt-recv. The link is a tbf on the interface named "recv" in adapt-mid.
+// It runs the agent in the network namespace lcast-send and a receiver in
+// lcast-view. The link is a tbf on the interface named "view" in lcast-mid.
 package main
 
 import (
@@ -81,9 +81,9 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 // pushes are what makes the agent send to the receiver.
 var pushes = map[string]string{
 	"whep": "",
-	"whip": `url = "whip://10.98.2.2:8889/whip"`,
-	"srt":  `url = "srt://10.98.2.2:5004?latency=120ms"`,
-	"rtp":  `url = "rtp://10.98.2.2:5004"`,
+	"whip": `url = "whip://10.99.2.2:8889/whip"`,
+	"srt":  `url = "srt://10.99.2.2:5004?latency=120ms"`,
+	"rtp":  `url = "rtp://10.99.2.2:5004"`,
 }
 
 // measure runs one kind over one queue.
@@ -99,7 +99,7 @@ func measure(ctx context.Context, agent, kind, buffer string) (*result, error) {
 	}
 	config := fmt.Sprintf(`
 [viewer]
-listen = "10.98.1.1:8080"
+listen = "10.99.1.1:8080"
 token = "adapt"
 [[camera]]
 name = "cam"
@@ -119,7 +119,7 @@ min_bitrate = "300kbit"
 	if err := link(ctx, "add", wide, buffer); err != nil {
 		return nil, err
 	}
-	defer func() { _ = exec.Command("tc", "-n", "adapt-mid", "qdisc", "del", "dev", "recv", "root").Run() }()
+	defer func() { _ = exec.Command("tc", "-n", "lcast-mid", "qdisc", "del", "dev", "view", "root").Run() }()
 
 	self, err := os.Executable()
 	if err != nil {
@@ -156,13 +156,13 @@ min_bitrate = "300kbit"
 		})
 		return nil
 	}
-	if err := start("adapt-send", nil, agent, "run", "-config", file); err != nil {
+	if err := start("lcast-send", nil, agent, "run", "-config", file); err != nil {
 		return nil, err
 	}
-	if err := start("adapt-send", r.told, self, "-watch"); err != nil {
+	if err := start("lcast-send", r.told, self, "-watch"); err != nil {
 		return nil, err
 	}
-	if err := start("adapt-recv", r.got, self, "-receive", kind); err != nil {
+	if err := start("lcast-view", r.got, self, "-receive", kind); err != nil {
 		return nil, err
 	}
 	if err := r.await(ctx, 20*time.Second); err != nil {
@@ -190,7 +190,7 @@ min_bitrate = "300kbit"
 
 // link sets the rate of the link.
 func link(ctx context.Context, verb string, rate int, buffer string) error {
-	cmd := exec.CommandContext(ctx, "tc", "-n", "adapt-mid", "qdisc", verb, "dev", "recv", "root",
+	cmd := exec.CommandContext(ctx, "tc", "-n", "lcast-mid", "qdisc", verb, "dev", "view", "root",
 		"tbf", "rate", fmt.Sprintf("%dbit", rate), "burst", "5kb", "latency", buffer)
 	if text, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("set the link: %w: %s", err, text)
@@ -216,7 +216,7 @@ func watchAgent(ctx context.Context, out io.Writer) error {
 				Reduced string  `json:"reduced"`
 			} `json:"cameras"`
 		}
-		if err := ask(ctx, "http://10.98.1.1:8080/api/status", &status); err != nil || len(status.Cameras) == 0 {
+		if err := ask(ctx, "http://10.99.1.1:8080/api/status", &status); err != nil || len(status.Cameras) == 0 {
 			continue // it has not started yet
 		}
 		c := status.Cameras[0]

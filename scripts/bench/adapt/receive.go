@@ -189,7 +189,7 @@ func (m *meter) whep(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	answer, err := post(ctx, "http://10.98.1.1:8080/whep/cam", offer)
+	answer, err := post(ctx, "http://10.99.1.1:8080/whep/cam", offer)
 	if err != nil {
 		return err
 	}
