@@ -106,8 +106,18 @@ func (v *Viewer) checkCertificate(r *report) {
 	if certErr != nil || keyErr != nil {
 		return
 	}
-	if _, err := tls.LoadX509KeyPair(v.TLSCert, v.TLSKey); err != nil {
+	pair, err := tls.LoadX509KeyPair(v.TLSCert, v.TLSKey)
+	if err != nil {
 		r.problem("viewer.tls_cert", "certificate and key don't work: %s", strings.TrimPrefix(err.Error(), "tls: "))
+		return
+	}
+	// Only a warning: it is this machine's clock that may be wrong.
+	switch now := time.Now(); {
+	case now.After(pair.Leaf.NotAfter):
+		r.warning("viewer.tls_cert", "the certificate expired on %s and browsers refuse it, renew it", pair.Leaf.NotAfter.Format(time.DateOnly))
+	case now.Before(pair.Leaf.NotBefore):
+		r.warning("viewer.tls_cert", "the certificate begins on %s, and here it is %s: set the clock",
+			pair.Leaf.NotBefore.Format(time.DateOnly), now.Format(time.DateOnly))
 	}
 }
 
