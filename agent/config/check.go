@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -235,11 +236,13 @@ func (c *Camera) checkEncoding(r *report, path string) {
 		`%s is out of range, write "100ms" to "1m"`, c.KeyframeInterval)
 }
 
-// refuse reports keys that don't apply to the camera's source.
+// refuse reports keys that don't apply to the camera's source. What is wrong
+// with their values does not matter then.
 func (c *Camera) refuse(r *report, path, why string, keys ...string) {
 	for _, key := range keys {
-		if r.has(join(path, key)) {
-			r.problem(join(path, key), "remove it, source %q has none: %s", c.Source, why)
+		if key = join(path, key); r.has(key) {
+			r.problems = slices.DeleteFunc(r.problems, func(f found) bool { return f.path == key })
+			r.problem(key, "remove it, source %q has none: %s", c.Source, why)
 		}
 	}
 }
