@@ -48,8 +48,6 @@ type Disk struct {
 	pending  []change          // not durable yet, oldest first
 	dead     bool
 	ops      int
-	syncs    int
-	written  int64
 }
 
 // change is one change of names: to now means node, from nothing any more.
@@ -83,20 +81,6 @@ func (d *Disk) Ops() int {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.ops
-}
-
-// Syncs returns how many times a file or directory was synced.
-func (d *Disk) Syncs() int {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.syncs
-}
-
-// Written returns the bytes of all writes.
-func (d *Disk) Written() int64 {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.written
 }
 
 // Fill leaves free bytes on the disk, whatever it holds.
@@ -304,7 +288,6 @@ func (d *Disk) SyncDir(name string) error {
 	if err := d.begin("syncdir", name); err != nil {
 		return err
 	}
-	d.syncs++
 	last := -1
 	for i, c := range d.pending {
 		if (c.from != "" && filepath.Dir(c.from) == name) || (c.to != "" && filepath.Dir(c.to) == name) {

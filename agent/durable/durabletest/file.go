@@ -54,7 +54,6 @@ func (f *file) WriteAt(p []byte, off int64) (int, error) {
 		f.n.data = append(f.n.data, make([]byte, end-int64(len(f.n.data)))...)
 	}
 	copy(f.n.data[off:], p)
-	f.d.written += int64(len(p))
 	for b := off / block; b*block < end; b++ {
 		f.n.dirty[b] = true
 		delete(f.n.lost, b)
@@ -84,7 +83,6 @@ func (f *file) sync(op string) error {
 		}
 		return err
 	}
-	f.d.syncs++
 	if len(f.n.synced) > len(f.n.data) {
 		f.n.synced = f.n.synced[:len(f.n.data)]
 	}
