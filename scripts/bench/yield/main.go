@@ -17,9 +17,8 @@ import (
 	"os"
 	"time"
 
-	"github.com/lenscast/lenscast/transport/filetransfer"
-
 	"github.com/lenscast/lenscast/scripts/bench/internal/command"
+	"github.com/lenscast/lenscast/transport/filetransfer"
 )
 
 func main() { command.Main("yield", run) }
