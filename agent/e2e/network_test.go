@@ -31,6 +31,8 @@ func newNamespace(t *testing.T) *namespace {
 	t.Cleanup(func() { exec.Command("ip", "netns", "del", ns).Run() })
 	n := &namespace{t: t, prefix: "ip netns exec " + ns + " "}
 	execute(t, "ip link add "+ns+" type veth peer name eth0 netns "+ns)
+	// With the namespace alone it would be gone some time later.
+	t.Cleanup(func() { exec.Command("ip", "link", "del", ns).Run() })
 	execute(t, "ip address add 198.18.77.1/30 dev "+ns)
 	execute(t, "ip link set "+ns+" up")
 	n.run("ip address add 198.18.77.2/30 dev eth0")
