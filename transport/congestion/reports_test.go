@@ -2,6 +2,7 @@ package congestion
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"testing"
 	"time"
 
@@ -78,6 +79,48 @@ func TestReportsTolerateRandomLoss(t *testing.T) {
 		if got := mean(after(samples, 5*time.Second, time.Hour)); got < 0.85*7.5e6 {
 			t.Errorf("with a loss of %v the target is %.2f Mbit/s on the mean", loss, got/1e6)
 		}
+	}
+}
+
+// Of the few packets that a report is about chance loses many or none.
+func TestReportsIgnoreChance(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	for _, interval := range []time.Duration{50 * time.Millisecond, 200 * time.Millisecond, 2 * time.Second} {
+		r := NewReports()
+		at, sent := time.Unix(1_700_000_000, 0), uint64(0)
+		packets := int(5e6 / 8 / packetSize * interval.Seconds())
+		for range int(10 * time.Minute / interval) {
+			lost := 0
+			for range packets {
+				if random.Float64() < 0.1 {
+					lost++
+				}
+			}
+			at, sent = at.Add(interval), sent+uint64(packets*packetSize)
+			r.Feedback(packet.Feedback{At: at, Loss: float64(lost) / float64(packets), RTT: 40 * time.Millisecond}, sent)
+		}
+		if got := r.Target(); got != Unlimited {
+			t.Errorf("with reports every %v the target is %.2f Mbit/s", interval, float64(got)/1e6)
+		}
+	}
+}
+
+// More than three tenths is never tolerated, but the target comes back when the
+// loss goes.
+func TestReportsTolerateNoHeavyLoss(t *testing.T) {
+	loss := func(now time.Duration) float64 { return steps(0, 5*time.Second, 0.5, 15*time.Second, 0.0)(now) }
+	r := NewReports()
+	epoch, sent, rate := time.Unix(1_700_000_000, 0), 0.0, 6e6
+	for now := time.Duration(0); now < 35*time.Second; now += 200 * time.Millisecond {
+		sent += rate / 8 / 5
+		r.Feedback(packet.Feedback{At: epoch.Add(now), Loss: loss(now), RTT: 40 * time.Millisecond, ReceiveRate: rate * (1 - loss(now))}, uint64(sent))
+		rate = min(max(float64(r.Target()), 0.3e6), 6e6) // what the camera makes at least
+		if now > 8*time.Second && now < 15*time.Second && rate > 2e6 {
+			t.Fatalf("at %v, with half of it lost, the target is %.2f Mbit/s", now, rate/1e6)
+		}
+	}
+	if rate < 0.8*6e6 {
+		t.Errorf("20 s after that the target is %.2f Mbit/s", rate/1e6)
 	}
 }
 
