@@ -14,13 +14,15 @@
 //   - Down at once: when a queue builds up, or much is lost, the target is set
 //     below what arrived, and by so much lower as empties the queue in about
 //     a second.
-//   - Up with care: near what the way carried when it was full last by small
-//     steps, and far from it by a quarter a second.
+//   - Up with care, and not while a queue stands: soon to a little less than
+//     what the way carried when it was full last, near that by small steps, and
+//     far from it by a quarter a second.
 //   - A sender that sends less than it may proves nothing: the target is not
 //     raised beyond twice what was really sent.
 //   - Loss is a reason of its own when it is more than a tenth, and more than
 //     chance makes of that: what counts is how many packets were lost beyond
-//     it, however long that took. Below that it is the radio's.
+//     it, however long that took. Below that it is the radio's, unless a queue
+//     stands: then it is the queue's that is full.
 //   - A reduction that was made for a loss is judged: of a way that was full,
 //     less is lost when less is sent. When as much is lost as before, of at
 //     least so many packets that chance can't have made it, the loss is the
@@ -58,6 +60,7 @@ const (
 	near      = 1.1  // times the capacity: within it steps are small
 	nearStep  = 0.06 // of the capacity a second
 	farStep   = 1.28 // times the target a second
+	againStep = 2.0  // the same, up to what it was before a queue had to go
 	headroom  = 2.0  // times what was sent: more is not proven
 	headStart = 100_000
 
@@ -69,7 +72,9 @@ const (
 	// excess how many packets must be lost beyond it. With 40 of them, chance
 	// makes of a tenth no reason in hours, and of three quarters one is seen
 	// after 60 packets.
+	// While a queue stands nearly all loss is its own, beyond queueLoss.
 	heavyLoss = 0.12
+	queueLoss = 0.02
 	excess    = 40
 
 	// judgePackets is how many packets it takes to judge a reduction that was
@@ -94,6 +99,7 @@ type control struct {
 	hold     time.Duration // no increase until then
 
 	lost, told float64 // packets lost, of those that were told of, since the loss became heavy
+	stands     bool    // there has been a queue for a while
 
 	blamed    float64       // loss that the last reduction was for, 0 without one
 	before    float64       // the target before it
@@ -107,6 +113,7 @@ type evidence struct {
 	now       time.Duration
 	congested bool          // a queue grows or does not go away
 	draining  bool          // a queue shrinks
+	stands    bool          // there has been a queue for a while
 	queue     time.Duration // how long a packet waits in it
 	rtt       time.Duration // 0 when not known
 	received  float64       // bit/s, 0 when not known
@@ -131,12 +138,17 @@ func (c *control) count(lost, told float64) {
 }
 
 // beyond returns how many packets were lost beyond what is borne.
-func (c *control) beyond() float64 { return c.lost - c.told*(c.tolerated+heavyLoss) }
+func (c *control) beyond() float64 {
+	if c.stands {
+		return c.lost - c.told*(c.tolerated+queueLoss)
+	}
+	return c.lost - c.told*(c.tolerated+heavyLoss)
+}
 
 // update takes evidence in. It reports whether the target was reduced.
 func (c *control) update(e evidence) (reduced bool) {
 	elapsed := min(max(e.now-c.last, 0), time.Second)
-	c.last = e.now
+	c.last, c.stands = e.now, e.stands
 	if e.now < c.hold { // what is lost now was sent before the target changed
 		c.lost, c.told = 0, 0
 	}
@@ -149,7 +161,7 @@ func (c *control) update(e evidence) (reduced bool) {
 	case e.now < c.hold:
 	case c.beyond() > excess: // a policer, or a queue too short to be seen
 		return c.blame(e)
-	case e.draining, c.blamed > 0:
+	case e.draining, e.stands, c.blamed > 0:
 	default:
 		c.raise(e, elapsed)
 	}
@@ -189,7 +201,10 @@ func (c *control) raise(e evidence, elapsed time.Duration) {
 		c.capacity = 0 // the way has become wider
 	}
 	goal := c.target * math.Pow(farStep, elapsed.Seconds())
-	if c.capacity > 0 && c.target > c.capacity*backOff && c.target < near*c.capacity {
+	switch usual := c.capacity * backOff; {
+	case c.target < usual: // it carried that a moment ago
+		goal = min(c.target*math.Pow(againStep, elapsed.Seconds()), usual)
+	case c.target < near*c.capacity:
 		goal = c.target + nearStep*c.capacity*elapsed.Seconds()
 	}
 	goal = min(goal, headroom*e.sent+headStart, Unlimited)

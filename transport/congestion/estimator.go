@@ -92,7 +92,7 @@ func (e *Estimator) Feedback(packet []byte, at time.Time) error {
 	}
 	e.heard = true
 	e.control.update(evidence{
-		now: now, congested: e.delay.congested, draining: e.delay.draining, queue: e.delay.queue, rtt: e.rtt,
+		now: now, congested: e.delay.congested, draining: e.delay.draining, stands: e.delay.stands(), queue: e.delay.queue, rtt: e.rtt,
 		received: e.arrived.rate(receivedWindow), capacity: e.full.rate(receivedWindow), sent: e.sent.rate(sentWindow),
 		steadily: e.arrived.rate(sentWindow),
 	})

@@ -54,7 +54,7 @@ func (r *Reports) Feedback(f packet.Feedback, sent uint64) {
 	r.last = now
 	r.steadily += (received - r.steadily) * min(elapsed, 1)
 	reduced := r.control.update(evidence{
-		now: now, congested: r.delay.congested, draining: r.delay.draining, queue: r.delay.queue, rtt: f.RTT,
+		now: now, congested: r.delay.congested, draining: r.delay.draining, stands: r.delay.stands(), queue: r.delay.queue, rtt: f.RTT,
 		received: received, steadily: r.steadily, sent: rate,
 	})
 	if reduced {

@@ -17,6 +17,7 @@ func reported(rate func(time.Duration) float64, buffer, interval time.Duration, 
 	epoch := time.Unix(1_700_000_000, 0)
 	var samples []sample
 	var backlog, got, lost, sent, total float64 // bytes
+	var waited time.Duration
 	encoder := asked
 	for now := time.Duration(0); now < length; now += step {
 		capacity := rate(now)
@@ -36,13 +37,15 @@ func reported(rate func(time.Duration) float64, buffer, interval time.Duration, 
 			continue
 		}
 		f := packet.Feedback{At: epoch.Add(now), Loss: lost / sent, ReceiveRate: got * 8 / interval.Seconds()}
-		if rtt {
-			f.RTT = 40*time.Millisecond + time.Duration(backlog*8/capacity*float64(time.Second))
+		queue := time.Duration(backlog * 8 / capacity * float64(time.Second))
+		if rtt { // of a sender report some time ago
+			f.RTT = 40*time.Millisecond + waited
 		}
+		waited = queue
 		sent, lost, got = 0, 0, 0
 		r.Feedback(f, uint64(total))
 		target := min(float64(r.Target()), asked)
-		samples = append(samples, sample{now, target, encoder, time.Duration(backlog * 8 / capacity * float64(time.Second))})
+		samples = append(samples, sample{now, target, encoder, queue})
 		encoder = target
 	}
 	return samples
@@ -78,6 +81,26 @@ func TestReportsTolerateRandomLoss(t *testing.T) {
 		samples := reported(constant(20e6), 250*time.Millisecond, 200*time.Millisecond, loss, true, 60*time.Second)
 		if got := mean(after(samples, 5*time.Second, time.Hour)); got < 0.85*7.5e6 {
 			t.Errorf("with a loss of %v the target is %.2f Mbit/s on the mean", loss, got/1e6)
+		}
+	}
+}
+
+// A twentieth is lost while the target is limited. Beside a queue that stands
+// that is the queue's, which must go; without one it is the radio's.
+func TestLossBesideQueueIsReason(t *testing.T) {
+	const target = 2e6
+	for _, stands := range []bool{true, false} {
+		c := newControl()
+		c.target, c.capacity = target, target
+		for now := time.Duration(0); now < 10*time.Second && c.target >= target; now += 100 * time.Millisecond {
+			c.count(1, 20)
+			c.update(evidence{now: now, stands: stands, queue: 45 * time.Millisecond, received: 0.95 * target, steadily: 0.95 * target, sent: target})
+			if stands && c.target > target {
+				t.Fatalf("with a queue the target is raised to %.2f Mbit/s", c.target/1e6)
+			}
+		}
+		if stands != (c.target < target) {
+			t.Errorf("with a queue (%v) the target is %.2f Mbit/s after 10 s", stands, c.target/1e6)
 		}
 	}
 }
