@@ -72,10 +72,12 @@ const (
 	// excess how many packets must be lost beyond it. With 40 of them, chance
 	// makes of a tenth no reason in hours, and of three quarters one is seen
 	// after 60 packets.
-	// While a queue stands nearly all loss is its own, beyond queueLoss.
-	heavyLoss = 0.12
-	queueLoss = 0.02
-	excess    = 40
+	// While a queue stands loss is its own: there queueLoss and queueExcess
+	// are enough.
+	heavyLoss   = 0.12
+	excess      = 40
+	queueLoss   = 0.02
+	queueExcess = 10
 
 	// judgePackets is how many packets it takes to judge a reduction that was
 	// made for a loss, and judgeTime how long that may take. As much is lost
@@ -132,17 +134,25 @@ func (c *control) limited() bool { return c.target < Unlimited }
 // loss.
 func (c *control) count(lost, told float64) {
 	c.lost, c.told = max(c.lost+lost, 0), c.told+told
-	if c.blamed == 0 && c.beyond() <= 0 {
+	if packets, _ := c.beyond(); packets <= 0 && c.blamed == 0 {
 		c.lost, c.told = 0, 0
 	}
 }
 
-// beyond returns how many packets were lost beyond what is borne.
-func (c *control) beyond() float64 {
+// beyond returns how many packets were lost beyond what is borne, and how many
+// of them are a reason.
+func (c *control) beyond() (packets, reason float64) {
+	share, reason := heavyLoss, float64(excess)
 	if c.stands {
-		return c.lost - c.told*(c.tolerated+queueLoss)
+		share, reason = queueLoss, queueExcess
 	}
-	return c.lost - c.told*(c.tolerated+heavyLoss)
+	return c.lost - c.told*(c.tolerated+share), reason
+}
+
+// heavy tells whether the loss is a reason to send less.
+func (c *control) heavy() bool {
+	packets, reason := c.beyond()
+	return packets > reason
 }
 
 // update takes evidence in. It reports whether the target was reduced.
@@ -159,7 +169,7 @@ func (c *control) update(e evidence) (reduced bool) {
 		c.blamed = 0
 		return c.reduce(e, max(e.capacity, e.received), max(backOff-drain*e.queue.Seconds(), leastBackOff))
 	case e.now < c.hold:
-	case c.beyond() > excess: // a policer, or a queue too short to be seen
+	case c.heavy(): // a policer, or a queue too short to be seen
 		return c.blame(e)
 	case e.draining, e.stands, c.blamed > 0:
 	default:
