@@ -1,6 +1,11 @@
 package udp
 
 import (
+	"encoding/binary"
+	"fmt"
+	"net"
+	"net/netip"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -84,5 +89,99 @@ func TestSRTLookTellsWhatArrived(t *testing.T) {
 	}
 	if got < 1.99e6 || got > 2.01e6 {
 		t.Errorf("of 8 Mbit/s %.2f arrive, want 2", got/1e6)
+	}
+}
+
+// lossyRelay passes datagrams to a port and back. Of SRT data it loses every
+// tenth packet, and of those sent again every second one (draft-sharabayko-srt
+// section 3.1). It tells its own port, and how many packets it lost at first.
+func lossyRelay(t *testing.T, port int) (int, *atomic.Int64) {
+	t.Helper()
+	front, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	back, err := net.DialUDP("udp4", nil, &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		front.Close()
+		back.Close()
+	})
+	var sender atomic.Pointer[netip.AddrPort]
+	lost := &atomic.Int64{}
+	again := 0
+	passes := func(b []byte) bool {
+		switch {
+		case len(b) < 16 || b[0]&0x80 != 0: // control
+			return true
+		case b[4]&0x04 != 0:
+			again++
+			return again%2 == 0
+		case binary.BigEndian.Uint32(b)%10 == 0:
+			lost.Add(1)
+			return false
+		}
+		return true
+	}
+	go func() {
+		buf := make([]byte, 1500)
+		for {
+			n, from, err := front.ReadFromUDPAddrPort(buf)
+			if err != nil {
+				return
+			}
+			sender.Store(&from)
+			if passes(buf[:n]) {
+				_, _ = back.Write(buf[:n]) // is gone at the end
+			}
+		}
+	}()
+	go func() {
+		buf := make([]byte, 1500)
+		for {
+			n, err := back.Read(buf)
+			if err != nil {
+				return
+			}
+			_, _ = front.WriteToUDPAddrPort(buf[:n], *sender.Load())
+		}
+	}()
+	return front.LocalAddr().(*net.UDPAddr).Port, lost
+}
+
+// What gosrt logs is what the network lost: less than what it counts.
+func TestLossLogTellsWhatTheNetworkLost(t *testing.T) {
+	port := freePort(t)
+	srtReceiver(t, port, make(chan int, 100_000))
+	relay, lost := lossyRelay(t, port)
+	d, err := ParseDestination(fmt.Sprintf("srt://127.0.0.1:%d", relay))
+	if err != nil {
+		t.Fatal(err)
+	}
+	losses := newLossLog()
+	conn, err := srtDial(d, netip.AddrPortFrom(netip.MustParseAddr(d.Host), d.Port), time.Millisecond, losses)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer watchSRT(conn, func(error) {})()
+	losses.watch(conn.SocketId())
+	payload := make([]byte, d.PacketSize)
+	until(t, "50 packets are lost, and no more than are counted", func() bool {
+		if lost.Load() < 50 {
+			_, err = conn.Write(payload)
+		}
+		return err != nil || lost.Load() >= 50 && losses.lost(conn.SocketId()) >= 49 // the last may not be missed yet
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := losses.lost(conn.SocketId()); got > uint64(lost.Load()) {
+		t.Errorf("%d packets count as lost, of %d that were", got, lost.Load())
+	}
+	var s srt.Statistics
+	if conn.Stats(&s); s.Accumulated.PktRetrans < 70 {
+		t.Errorf("packets were asked for %d times: nothing is shown by that", s.Accumulated.PktRetrans)
 	}
 }
