@@ -230,10 +230,11 @@ func (c *control) judgeLoss(e evidence) {
 		return
 	}
 	loss := c.lost / max(c.told, judgePackets)
+	cured, worse := loss <= uncured*c.blamed, loss >= c.blamed/uncured || loss > mostTolerated
 	switch {
-	case loss <= uncured*c.blamed:
+	case cured || e.now >= c.judge:
 		c.blamed = 0
-	case loss < c.blamed/uncured && loss <= mostTolerated && !e.congested:
+	case !worse && !e.congested:
 		c.tolerated, c.forget = loss, e.now+forgiven
 		c.target, c.capacity = max(c.target, c.before), 0
 		c.lost, c.told, c.blamed = 0, 0, 0

@@ -105,6 +105,24 @@ func TestLossBesideQueueIsReason(t *testing.T) {
 	}
 }
 
+// A loss that has become worse, but is a radio's, holds nothing up.
+func TestWorseLossIsForgotten(t *testing.T) {
+	const asked = 2e6
+	c := newControl()
+	c.target, c.capacity = asked, asked
+	for now := time.Duration(0); now < 20*time.Second; now += 100 * time.Millisecond {
+		stands, lost := c.target >= asked && c.blamed == 0, 1.0
+		if c.blamed > 0 {
+			lost = 2 // of 20, and no queue any more
+		}
+		c.count(lost, 20)
+		c.update(evidence{now: now, stands: stands, received: 0.9 * c.target, steadily: 0.9 * c.target, sent: c.target})
+	}
+	if c.blamed != 0 || c.target < 0.8*asked {
+		t.Errorf("the target is %.2f Mbit/s, a loss of %v is blamed", c.target/1e6, c.blamed)
+	}
+}
+
 // Of the few packets that a report is about chance loses many or none.
 func TestReportsIgnoreChance(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
