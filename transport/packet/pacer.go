@@ -105,6 +105,18 @@ func (p *Pacer) Begin(pic *Picture) {
 	}
 }
 
+// Grant reports whether n bytes may leave at once, as all of the next picture,
+// and takes the credit for them if so: then there is no need to ask Allow. It
+// comes before Begin.
+func (p *Pacer) Grant(n int) bool {
+	p.refill()
+	if p.credit < float64(n) {
+		return false
+	}
+	p.credit -= float64(n)
+	return true
+}
+
 // Allow takes the credit for a packet of n bytes and reports whether it may
 // leave now. If not, send what was allowed so far, Wait, and ask again.
 func (p *Pacer) Allow(n int) bool {

@@ -217,10 +217,11 @@ func (p *Pusher) runRTP(ctx context.Context) error {
 	p.rtp.setAddress(to.Addr())
 	reader := p.p.Open()
 	f := &flow{
-		cut:   p.rtp,
-		link:  &batchLink{conn: conn, to: to},
-		pacer: packet.NewPacer(p.p.Clock),
-		count: &p.count,
+		cut:    p.rtp,
+		link:   &batchLink{conn: conn, to: to},
+		pacer:  packet.NewPacer(p.p.Clock),
+		count:  &p.count,
+		direct: true,
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
