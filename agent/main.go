@@ -70,11 +70,11 @@ func run(ctx context.Context, std streams, args []string) int {
 		return exitDone
 	case errors.As(err, &coded):
 		if coded.err != nil {
-			fmt.Fprintln(std.err, "lenscast:", coded.err)
+			fmt.Fprintln(std.err, "lenscast:", advised(coded.err))
 		}
 		return coded.code
 	default:
-		fmt.Fprintln(std.err, "lenscast:", err)
+		fmt.Fprintln(std.err, "lenscast:", advised(err))
 		return exitFailed
 	}
 }

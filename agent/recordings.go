@@ -9,6 +9,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/lenscast/lenscast/agent/progress"
 	"github.com/lenscast/lenscast/agent/recording/archive"
 )
 
@@ -69,7 +70,7 @@ func printRecordings(std streams, list []archive.Info) error {
 			where = "also at " + i.Offloaded.To
 		}
 		fmt.Fprintf(w, "%s\t%s\t%v\t%v\t%s\n", i.ID, start,
-			time.Duration(i.Duration).Round(time.Second), archive.Bytes(i.Size), where)
+			time.Duration(i.Duration).Round(time.Second), progress.Bytes(i.Size), where)
 	}
 	return w.Flush()
 }

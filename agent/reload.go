@@ -31,7 +31,7 @@ func (s *supervisor) reload(ctx context.Context) {
 	var problems []string
 	note := func(err error) {
 		if err != nil {
-			problems = append(problems, err.Error())
+			problems = append(problems, advised(err).Error())
 		}
 	}
 	for _, name := range append(changes.Removed, changes.Changed...) {

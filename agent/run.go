@@ -23,8 +23,8 @@ func runCommand() command {
 SIGHUP reads the configuration again: what changed in it is restarted, what did
 not keeps running, and a file with a mistake changes nothing. SIGUSR1 starts
 the recordings of cameras that are recorded by hand, SIGUSR2 stops them, for a
-script behind a button. SIGINT (Ctrl-C)
-and SIGTERM end everything within 2 seconds, a second one at once.
+script behind a button. SIGINT (Ctrl-C) and SIGTERM end everything within
+2 seconds, a second one at once.
 `,
 		run: func(ctx context.Context, std streams, args []string) error {
 			var o runOptions

@@ -218,7 +218,7 @@ func TestStartFailsWhenThePortIsTaken(t *testing.T) {
 		if code := run(t.Context(), streams{os.Stdin, &out, &out}, []string{"run", "-config", path}); code != exitFailed {
 			t.Errorf("%s: exit code %d, want %d", name, code, exitFailed)
 		}
-		if text := out.take(); !regexp.MustCompile(`(?m)^lenscast: .*address already in use$`).MatchString(text) {
+		if text := out.take(); !regexp.MustCompile(`(?m)^lenscast: .*address already in use: another program`).MatchString(text) {
 			t.Errorf("%s: it is not told why: %s", name, text)
 		}
 	}

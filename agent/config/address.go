@@ -22,7 +22,7 @@ var errAddress = errors.New("no address")
 func (a *Address) UnmarshalText(text []byte) error {
 	v, err := parseAddress(string(text))
 	if err != nil {
-		return fmt.Errorf(`%q is not an address with a port, write it like "localhost:8080" or ":8080"`, text)
+		return fmt.Errorf(`%q is not an address with a port, write it like %s`, text, a.example())
 	}
 	*a = v
 	return nil

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -106,8 +107,18 @@ func (v *Viewer) checkCertificate(r *report) {
 	if certErr != nil || keyErr != nil {
 		return
 	}
-	if _, err := tls.LoadX509KeyPair(v.TLSCert, v.TLSKey); err != nil {
+	pair, err := tls.LoadX509KeyPair(v.TLSCert, v.TLSKey)
+	if err != nil {
 		r.problem("viewer.tls_cert", "certificate and key don't work: %s", strings.TrimPrefix(err.Error(), "tls: "))
+		return
+	}
+	// Only a warning: it is this machine's clock that may be wrong.
+	switch now := time.Now(); {
+	case now.After(pair.Leaf.NotAfter):
+		r.warning("viewer.tls_cert", "the certificate expired on %s and browsers refuse it, renew it", pair.Leaf.NotAfter.Format(time.DateOnly))
+	case now.Before(pair.Leaf.NotBefore):
+		r.warning("viewer.tls_cert", "the certificate begins on %s, and here it is %s: set the clock",
+			pair.Leaf.NotBefore.Format(time.DateOnly), now.Format(time.DateOnly))
 	}
 }
 
@@ -225,11 +236,13 @@ func (c *Camera) checkEncoding(r *report, path string) {
 		`%s is out of range, write "100ms" to "1m"`, c.KeyframeInterval)
 }
 
-// refuse reports keys that don't apply to the camera's source.
+// refuse reports keys that don't apply to the camera's source. What is wrong
+// with their values does not matter then.
 func (c *Camera) refuse(r *report, path, why string, keys ...string) {
 	for _, key := range keys {
-		if r.has(join(path, key)) {
-			r.problem(join(path, key), "remove it, source %q has none: %s", c.Source, why)
+		if key = join(path, key); r.has(key) {
+			r.problems = slices.DeleteFunc(r.problems, func(f found) bool { return f.path == key })
+			r.problem(key, "remove it, source %q has none: %s", c.Source, why)
 		}
 	}
 }

@@ -29,8 +29,6 @@ import (
 	"cmp"
 	"fmt"
 	"math"
-	"os"
-	"path/filepath"
 	"time"
 )
 
@@ -162,9 +160,6 @@ func Default() *Config {
 	}
 }
 
-// maxFileSize bounds what is read: the largest sane file is a thousandth of it.
-const maxFileSize = 1 << 20
-
 // Load reads and validates the file at path. Relative paths in it start at its
 // own folder. The error is [Problems] when the content is wrong.
 func Load(path string) (*Config, error) {
@@ -195,27 +190,4 @@ func parse(path string, data []byte) (*Config, error) {
 	}
 	cfg.warnings = r.sorted(r.warnings)
 	return cfg, nil
-}
-
-// readRegular reads a file of at most limit bytes. It refuses devices and
-// pipes, which could block or never end.
-func readRegular(path string, limit int64) ([]byte, error) {
-	info, err := os.Stat(path)
-	switch {
-	case err != nil:
-		return nil, err
-	case !info.Mode().IsRegular():
-		return nil, fmt.Errorf("%s is not a regular file", path)
-	case info.Size() > limit:
-		return nil, fmt.Errorf("%s has %d bytes, more than the allowed %d", path, info.Size(), limit)
-	}
-	return os.ReadFile(path)
-}
-
-// inFolderOf makes a relative path start at the folder of the file.
-func inFolderOf(file, path string) string {
-	if path == "" || filepath.IsAbs(path) {
-		return path
-	}
-	return filepath.Join(filepath.Dir(file), path)
 }

@@ -2,6 +2,7 @@ package config
 
 import (
 	"bytes"
+	"crypto/x509"
 	"errors"
 	"flag"
 	"net/netip"
@@ -11,9 +12,12 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/lenscast/lenscast/agent/selfsigned"
 )
 
 var update = flag.Bool("update", false, "write the golden files")
@@ -322,6 +326,30 @@ listen = "udp://:9000"
 	}
 	if diff := cmp.Diff([]string{"viewer.listen", "viewer.password_file", "camera.listen"}, keys); diff != "" {
 		t.Errorf("warnings are about (-want +got):\n%s", diff)
+	}
+}
+
+// A certificate that is no longer or not yet valid may be one for a clock that
+// is wrong: it is told, and used.
+func TestCertificateOutOfTime(t *testing.T) {
+	now := time.Now()
+	for _, c := range []struct {
+		from, to time.Time
+		want     string
+	}{
+		{now.AddDate(0, 0, -3), now.AddDate(0, 0, -1), "browsers refuse it"},
+		{now.AddDate(0, 0, 1), now.AddDate(0, 0, 3), "set the clock"},
+		{now.AddDate(0, 0, -1), now.AddDate(0, 0, 1), ""},
+	} {
+		pem, err := selfsigned.Make(x509.Certificate{NotBefore: c.from, NotAfter: c.to})
+		if err != nil {
+			t.Fatal(err)
+		}
+		file := write(t, "viewer.pem", string(pem))
+		cfg := mustLoad(t, "[viewer]\ntls = \"files\"\ntls_cert = '"+file+"'\ntls_key = '"+file+"'\n")
+		if got := cfg.Warnings().Error(); (got == "") != (c.want == "") || !strings.Contains(got, c.want) {
+			t.Errorf("valid from %v to %v: warned of %q, want %q", c.from, c.to, got, c.want)
+		}
 	}
 }
 

@@ -67,9 +67,6 @@ func New(w io.Writer, forceJSON bool) *Display {
 	return d
 }
 
-// Terminal tells whether people read along.
-func (d *Display) Terminal() bool { return d.width != nil }
-
 // Show shows where all transfers are now. It may be called as often as one
 // likes: most calls do nothing.
 func (d *Display) Show(now []filetransfer.Progress) {

@@ -43,8 +43,7 @@ func judgeResult(t *testing.T, n *network, r result, share float64) {
 func TestSteadyLink(t *testing.T) {
 	for _, rate := range []float64{100e6, 20e6, 8e6, 5e6} {
 		n := newNetwork(rate)
-		n.run(5 * time.Second)
-		n.result()
+		n.settle(5 * time.Second)
 		n.run(60 * time.Second)
 		judge(t, n, 0.6)
 	}
@@ -88,8 +87,7 @@ func TestLinkRises(t *testing.T) {
 	n := newNetwork(5e6)
 	n.run(20 * time.Second)
 	n.rate = 20e6
-	n.run(10 * time.Second)
-	n.result()
+	n.settle(10 * time.Second)
 	n.run(20 * time.Second)
 	judge(t, n, 0.6)
 }
@@ -100,8 +98,7 @@ func TestRouteChanges(t *testing.T) {
 	n.run(20 * time.Second)
 	for _, path := range []time.Duration{30 * time.Millisecond, 5 * time.Millisecond} {
 		n.path = path
-		n.run((baseSeconds + 5) * time.Second)
-		n.result()
+		n.settle((baseSeconds + 5) * time.Second)
 		n.run(20 * time.Second)
 		judge(t, n, 0.6)
 	}
@@ -111,8 +108,7 @@ func TestCrossTraffic(t *testing.T) {
 	n := newNetwork(20e6)
 	n.run(10 * time.Second)
 	n.other = 8e6
-	n.run(2 * time.Second)
-	n.result()
+	n.settle(2 * time.Second)
 	n.run(30 * time.Second)
 	judge(t, n, 0.6)
 }
@@ -121,8 +117,7 @@ func TestCrossTraffic(t *testing.T) {
 func TestJitter(t *testing.T) {
 	n := newNetwork(20e6)
 	n.jitter = 2 * time.Millisecond
-	n.run(5 * time.Second)
-	n.result()
+	n.settle(5 * time.Second)
 	n.run(30 * time.Second)
 	judge(t, n, 0.4)
 }
@@ -132,8 +127,7 @@ func TestStalls(t *testing.T) {
 	for _, rate := range []float64{20e6, 5e6} {
 		n := newNetwork(rate)
 		n.stall, n.every = 40*time.Millisecond, time.Second
-		n.run(10 * time.Second)
-		n.result()
+		n.settle(10 * time.Second)
 		n.run(60 * time.Second)
 		judge(t, n, 0.45)
 	}
@@ -143,8 +137,7 @@ func TestStalls(t *testing.T) {
 // little harm.
 func TestNoRoom(t *testing.T) {
 	n := newNetwork(4.4e6)
-	n.run(5 * time.Second)
-	n.result()
+	n.settle(5 * time.Second)
 	n.run(60 * time.Second)
 	r := n.result()
 	if limit := alone(n, 10*time.Second).wait(0.99) + 60*time.Millisecond; r.wait(0.99) > limit || r.lost > 0 {
@@ -159,8 +152,7 @@ func TestPictureStarts(t *testing.T) {
 	n.live, n.report.Active = 0, false
 	n.run(20 * time.Second)
 	n.live, n.report.Active = 4e6, true
-	n.run(time.Second)
-	n.result()
+	n.settle(time.Second)
 	n.run(20 * time.Second)
 	judge(t, n, 0.4)
 }
@@ -169,8 +161,7 @@ func TestReducedPauses(t *testing.T) {
 	n := newNetwork(20e6)
 	n.run(10 * time.Second)
 	n.report.Reduced = true
-	n.run(time.Second)
-	n.result()
+	n.settle(time.Second)
 	n.run(30 * time.Second)
 	st := n.c.Status()
 	if !st.Paused || !strings.HasPrefix(st.Reason, "paused: ") {
@@ -181,8 +172,7 @@ func TestReducedPauses(t *testing.T) {
 		t.Errorf("%.0f bytes in 30 s of pause", got)
 	}
 	n.report.Reduced = false
-	n.run(10 * time.Second)
-	n.result()
+	n.settle(10 * time.Second)
 	n.run(20 * time.Second)
 	judge(t, n, 0.6)
 }
@@ -237,8 +227,7 @@ func TestUsualLoss(t *testing.T) {
 func TestCapHolds(t *testing.T) {
 	n := newNetwork(20e6)
 	n.c.law.cap = 3e6
-	n.run(10 * time.Second)
-	n.result()
+	n.settle(10 * time.Second)
 	n.run(10 * time.Second)
 	if r := n.result(); r.bulk() > 3e6 || r.bulk() < 2.7e6 {
 		t.Errorf("%.2f Mbit/s, the cap is 3", r.bulk()/1e6)

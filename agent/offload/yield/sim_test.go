@@ -210,6 +210,12 @@ func (n *network) result() result {
 	return r
 }
 
+// settle runs the network for a while that is not judged.
+func (n *network) settle(d time.Duration) {
+	n.run(d)
+	n.result()
+}
+
 // and joins two results.
 func (r result) and(o result) result {
 	return result{append(r.waits, o.waits...), r.lost + o.lost, r.delivered + o.delivered, r.time + o.time}

@@ -93,7 +93,7 @@ func (a *Archive) Room(n int64) error {
 	if free >= want {
 		return nil
 	}
-	return fmt.Errorf("%w: %s free, %s are to stay free%s", ErrFull, Bytes(free), Bytes(want), a.whyFull())
+	return fmt.Errorf("%w: %s free, %s are to stay free%s", ErrFull, byteCount(free), byteCount(want), a.whyFull())
 }
 
 // whyFull tells why nothing more is deleted.
@@ -146,9 +146,9 @@ func (a *Archive) plan(now Reading, free int64) []Deletion {
 		case r.MaxAge > 0 && ages[n] > r.MaxAge:
 			reason = fmt.Sprintf("older than %v", r.MaxAge)
 		case r.MaxSize > 0 && total > r.MaxSize:
-			reason = fmt.Sprintf("all recordings together are larger than %s", Bytes(r.MaxSize))
+			reason = fmt.Sprintf("all recordings together are larger than %s", byteCount(r.MaxSize))
 		case free < r.KeepFree:
-			reason = fmt.Sprintf("less than %s free", Bytes(r.KeepFree))
+			reason = fmt.Sprintf("less than %s free", byteCount(r.KeepFree))
 		default:
 			continue
 		}
@@ -246,11 +246,11 @@ func (a *Archive) Status() Status {
 	return st
 }
 
-// Bytes is a number of bytes that prints as people read it: "2.0 GiB".
-type Bytes int64
+// byteCount prints as people write it in the configuration: "2.0 GiB".
+type byteCount int64
 
 // String implements fmt.Stringer.
-func (b Bytes) String() string {
+func (b byteCount) String() string {
 	const units = "KMGTPE"
 	f, n := float64(b), -1
 	for f >= 1024 && n < len(units)-1 {

@@ -18,11 +18,12 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
-	"os/signal"
 	"path/filepath"
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/lenscast/lenscast/scripts/bench/internal/command"
 )
 
 const (
@@ -37,14 +38,7 @@ const (
 	watchInterval = 100 * time.Millisecond // between two looks at agent and receiver
 )
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	if err := run(ctx, os.Args[1:], os.Stdout); err != nil {
-		fmt.Fprintln(os.Stderr, "adapt:", err)
-		os.Exit(1)
-	}
-}
+func main() { command.Main("adapt", run) }
 
 func run(ctx context.Context, args []string, out io.Writer) error {
 	flags := flag.NewFlagSet("adapt", flag.ContinueOnError)

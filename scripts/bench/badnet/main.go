@@ -38,21 +38,14 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"os/signal"
 	"strings"
 	"time"
 
+	"github.com/lenscast/lenscast/scripts/bench/internal/command"
 	"github.com/lenscast/lenscast/scripts/bench/internal/peer"
 )
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	if err := run(ctx, os.Args[1:], os.Stdout); err != nil {
-		fmt.Fprintln(os.Stderr, "badnet:", err)
-		os.Exit(1)
-	}
-}
+func main() { command.Main("badnet", run) }
 
 // networks are the rows of the table. Those that lose packets are as far away
 // as a server on the same continent.

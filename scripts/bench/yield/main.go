@@ -15,21 +15,13 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
-	"syscall"
 	"time"
 
+	"github.com/lenscast/lenscast/scripts/bench/internal/command"
 	"github.com/lenscast/lenscast/transport/filetransfer"
 )
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := run(ctx, os.Args[1:], os.Stdout); err != nil {
-		fmt.Fprintln(os.Stderr, "yield:", err)
-		os.Exit(1)
-	}
-}
+func main() { command.Main("yield", run) }
 
 func run(ctx context.Context, args []string, out io.Writer) error {
 	if len(args) == 0 {

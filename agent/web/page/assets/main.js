@@ -76,8 +76,9 @@ function detailsAtStart() {
 function renderAgent() {
   const { agent, cameras, problems, version } = status;
   // What is wrong with a camera that is shown stands on its tile.
-  const others = problems.filter((p) => !cameras.some((c) => p.startsWith(`camera "${c.name}": ${c.state}`)));
-  setText($('problems'), others.join(' · '));
+  // Of an agent that does not answer nobody knows what is wrong with it now.
+  const others = agent === 'answers' ? problems.filter((p) => !cameras.some((c) => p.startsWith(`camera "${c.name}": ${c.state}`))) : [];
+  setText($('problems'), others.join('\n'));
   $('problems').hidden = others.length === 0;
   $('recordings').hidden = !cameras.some((c) => c.recording);
   setText($('version'), version);

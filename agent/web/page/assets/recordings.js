@@ -6,8 +6,9 @@ import { fate, summary } from './offload.js';
 const PAUSE = 5_000; // ms between two looks at the list
 const $ = (id) => document.getElementById(id);
 
-/** What is shown, so that only a change draws it again: stills stay. */
+/** What is shown, so that only a change draws it again: stills stay, and the focus. */
 let shown = '';
+let shownRecorders = '';
 
 /** Where the facts of each recording are shown, by its key. */
 const factsOf = new Map();
@@ -56,7 +57,11 @@ async function ask(url, method = 'GET') {
 
 /** @param {{name: string, recording?: string}[]} cameras */
 function showRecorders(cameras) {
-  const buttons = cameras.filter((c) => c.recording).map((camera) => {
+  const recorders = cameras.filter((c) => c.recording);
+  const now = JSON.stringify(recorders.map((c) => [c.name, c.recording]));
+  if (now === shownRecorders) return;
+  shownRecorders = now;
+  const buttons = recorders.map((camera) => {
     const button = document.createElement('button');
     const idle = camera.recording === 'standby';
     button.dataset.state = camera.recording;
@@ -146,14 +151,17 @@ function item(r, offload) {
   const { root, play, still, when, facts: line, download, retry, delete: remove } = part('recording');
   const time = new Date(r.start.wall).toLocaleTimeString();
   when.textContent = `${r.camera} ${r.wall_trusted ? '' : '≈ '}${time}`;
+  if (!r.wall_trusted) when.title = 'by a clock that was not set yet';
   factsOf.set(key(r), line);
   if (r.running) {
     play.disabled = true;
+    play.setAttribute('aria-label', `${when.textContent} is being recorded`);
     download.parentElement.hidden = true;
     return root;
   }
   const url = `recordings/${r.id}.mp4`;
   play.setAttribute('aria-label', `Play ${when.textContent}`);
+  for (const tool of [download, retry, remove]) tool.setAttribute('aria-label', `${tool.textContent}: ${when.textContent}`);
   play.onclick = () => {
     const player = $('player');
     player.hidden = false;
