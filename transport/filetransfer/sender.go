@@ -92,7 +92,8 @@ type link struct {
 	out    *frameWriter
 	steps  *pipeline
 	opened time.Time
-	used   bool // a file has been exchanged over it
+	used   bool  // a file has been exchanged over it
+	early  int64 // size of the largest file that the receiver takes early
 
 	pacing   uint64       // bytes per second as set, 0: no limit
 	segments int          // bytes of a frame that fills two segments
