@@ -209,6 +209,10 @@ type frameWriter struct {
 	// no time pass, and so no write time out, while somebody waits for a mutex.
 	turn chan struct{}
 	held []byte // messages that go with the next one; of who has the turn
+
+	// cork holds back what does not fill a segment, until it is called with
+	// false; nil: not needed, everything is one write of the kernel's.
+	cork func(on bool)
 }
 
 func newFrameWriter(conn net.Conn, timeout time.Duration) *frameWriter {
@@ -249,6 +253,10 @@ func (w *frameWriter) frames(frames []byte) error {
 func (w *frameWriter) write(frames []byte) error {
 	if err := w.conn.SetWriteDeadline(time.Now().Add(w.timeout)); err != nil {
 		return err
+	}
+	if w.cork != nil {
+		w.cork(true)
+		defer w.cork(false)
 	}
 	_, err := w.conn.Write(frames)
 	return err
