@@ -76,20 +76,16 @@ type Totals struct {
 	Bytes       uint64 // of content received
 }
 
-const (
-	// queueBytes bounds the content of one transfer that waits to be hashed,
-	// if that is more than one frame.
-	queueBytes = 1 << 20
-	// allQueueBytes bounds it for all transfers together. When it is used up,
-	// the others receive and hash in turn.
-	allQueueBytes = 2 << 20
-)
+// queueBytes bounds the content that waits to be hashed, of all transfers
+// together and besides one frame of each. When it is used up, the others
+// receive and hash in turn.
+const queueBytes = 2 << 20
 
 // Receiver takes files from many senders at once.
 type Receiver struct {
 	p ReceiverParams
 
-	queue atomic.Int64 // left of allQueueBytes
+	queue atomic.Int64 // left of queueBytes
 
 	mu        sync.Mutex
 	perIP     map[netip.Addr]int
@@ -136,7 +132,7 @@ func NewReceiver(p ReceiverParams) (*Receiver, error) {
 		perIP:     make(map[netip.Addr]int),
 		transfers: make(map[transferKey]*transfer),
 	}
-	r.queue.Store(allQueueBytes)
+	r.queue.Store(queueBytes)
 	return r, nil
 }
 
