@@ -77,15 +77,15 @@ type Totals struct {
 }
 
 // queueBytes bounds the content that waits to be hashed, of all transfers
-// together and besides one frame of each. When it is used up, the others
-// receive and hash in turn.
+// together and besides one frame of each. Where they are many, each receives and
+// hashes in turn.
 const queueBytes = 2 << 20
 
 // Receiver takes files from many senders at once.
 type Receiver struct {
 	p ReceiverParams
 
-	queue atomic.Int64 // left of queueBytes
+	queue room // for content that waits to be hashed
 
 	mu        sync.Mutex
 	perIP     map[netip.Addr]int
@@ -129,10 +129,10 @@ func NewReceiver(p ReceiverParams) (*Receiver, error) {
 	}
 	r := &Receiver{
 		p:         p,
+		queue:     room{size: queueBytes},
 		perIP:     make(map[netip.Addr]int),
 		transfers: make(map[transferKey]*transfer),
 	}
-	r.queue.Store(queueBytes)
 	return r, nil
 }
 

@@ -254,6 +254,8 @@ func (s *session) answer(h *hello, o offer) error {
 		return err
 	}
 	s.conn.expect(s.r.p.MinProgress, s.r.p.ProgressWindow)
+	s.steps.start(h.Size)
+	defer func() { _ = s.steps.finish() }() // there are no steps that could fail
 	for left := h.Size; ; {
 		t, payload, err := s.in.next()
 		if err != nil {
@@ -265,9 +267,9 @@ func (s *session) answer(h *hello, o offer) error {
 			if left < 0 {
 				return errorf(CodeProtocol, "more content than the %d bytes announced", h.Size)
 			}
-			_ = s.steps.add(payload[:cap(payload)], nil) // gives the buffer back: there are no steps
+			_ = s.steps.add(payload[:cap(payload)], nil) // gives the buffer back
 		case frameEnd:
-			return s.steps.finish()
+			return nil
 		case frameError:
 			return decodeFailure(payload)
 		default:
