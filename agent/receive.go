@@ -264,6 +264,8 @@ func (o *receiveOptions) certificate(addr net.Addr) (*tls.Config, string, error)
 		MinVersion:   tls.VersionTLS13,
 		Certificates: []tls.Certificate{cert},
 		ClientAuth:   tls.RequestClientCert, // known by its key, which the list of agents has
+		// A sender keeps its connection, and has a new one greeted in full.
+		SessionTicketsDisabled: true,
 	}, filetransfer.FormatPin(filetransfer.KeyDigest(cert.Leaf)), nil
 }
 

@@ -48,6 +48,9 @@ type Reader struct {
 	afford  int       // bit/s, 0 without a limit; written with the stream's mutex held, too
 	late    time.Time // when pictures were dropped last because they came too late
 
+	direct  func(*h264.AccessUnit) bool // takes pictures while Next waits, nil without
+	waiting bool                        // Next waits, and has to be woken for a picture
+
 	ready chan struct{} // holds a token when Next may find something
 }
 
@@ -91,6 +94,9 @@ func (r *Reader) push(au *h264.AccessUnit) bool {
 		return !r.ask
 	}
 	r.need = false
+	if r.direct != nil && r.waiting && r.n == 0 && r.direct(au) {
+		return true
+	}
 	r.put(au)
 	r.wake()
 	return true
@@ -138,9 +144,25 @@ func (r *Reader) Next(ctx context.Context) (*h264.AccessUnit, error) {
 		select {
 		case <-r.ready:
 		case <-ctx.Done():
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			r.waiting = false
 			return nil, ctx.Err()
 		}
 	}
+}
+
+// Direct lets take have the pictures that come while Next waits, before Publish
+// returns: to wake another thread costs more than to send a picture. take
+// reports whether it took the picture; one that it did not take is what Next
+// returns. It is never called while Next does not wait.
+//
+// take must not wait for anything, and of the stream and its readers it may call
+// RequestKeyframe only.
+func (r *Reader) Direct(take func(au *h264.AccessUnit) bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.direct = take
 }
 
 func (r *Reader) take() (*h264.AccessUnit, error) {
@@ -149,7 +171,8 @@ func (r *Reader) take() (*h264.AccessUnit, error) {
 	if r.closed {
 		return nil, ErrClosed
 	}
-	if r.n == 0 {
+	r.waiting = r.n == 0
+	if r.waiting {
 		return nil, nil
 	}
 	au := r.queue[r.head]

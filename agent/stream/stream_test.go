@@ -3,6 +3,9 @@ package stream_test
 import (
 	"context"
 	"errors"
+	"runtime"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -220,6 +223,106 @@ func TestNextWaitsAndCloseEndsIt(t *testing.T) {
 			t.Errorf("%d readers left", n)
 		}
 	})
+}
+
+func TestDirectTakesWhatNextWaitsFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := feeder{s: stream.New("cam")}
+		r := f.s.Subscribe(stream.AtOnce, 5)
+		defer r.Close()
+		var taken []*h264.AccessUnit
+		refuse := false
+		r.Direct(func(au *h264.AccessUnit) bool {
+			if !refuse {
+				taken = append(taken, au)
+			}
+			return !refuse
+		})
+		f.publish(false) // before the first IDR
+		f.publish(true)
+		if len(taken) != 0 || r.Len() != 1 {
+			t.Fatalf("%d pictures taken and %d left while Next does not wait, want 0 and 1", len(taken), r.Len())
+		}
+		_ = drain(t, r)
+
+		next := make(chan *h264.AccessUnit)
+		ctx, cancel := context.WithCancel(t.Context())
+		go func() {
+			defer close(next)
+			for {
+				au, err := r.Next(ctx)
+				if err != nil {
+					return
+				}
+				next <- au
+			}
+		}()
+		synctest.Wait()
+		f.publishN(3)
+		if len(taken) != 3 || r.Len() != 0 {
+			t.Errorf("%d pictures taken and %d left while Next waits, want 3 and 0", len(taken), r.Len())
+		}
+		refuse = true
+		refused := f.publish(false)
+		refuse = false
+		f.publish(false) // must not overtake the one that was refused
+		if len(taken) != 3 {
+			t.Errorf("%d pictures taken, want 3", len(taken))
+		}
+		if au := <-next; au != refused {
+			t.Errorf("Next returned the picture of %v, want that of %v", au.PTS, refused.PTS)
+		}
+		<-next
+		cancel()
+		synctest.Wait()
+		f.publish(false)
+		if len(taken) != 3 || r.Len() != 1 {
+			t.Errorf("%d pictures taken and %d left after Next has ended, want 3 and 1", len(taken), r.Len())
+		}
+	})
+}
+
+func TestDirectKeepsTheOrder(t *testing.T) {
+	f := feeder{s: stream.New("cam")}
+	f.publish(true)
+	const pictures = 20_000
+	r := f.s.Subscribe(stream.AtOnce, pictures)
+	defer r.Close()
+	var mu sync.Mutex
+	var got []time.Duration
+	add := func(au *h264.AccessUnit) {
+		mu.Lock()
+		defer mu.Unlock()
+		got = append(got, au.PTS)
+	}
+	n := 0
+	r.Direct(func(au *h264.AccessUnit) bool {
+		if n++; n%3 == 0 {
+			return false
+		}
+		add(au)
+		return true
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	var reading sync.WaitGroup
+	reading.Go(func() {
+		for {
+			au, err := r.Next(ctx)
+			if err != nil {
+				return
+			}
+			add(au)
+		}
+	})
+	f.publishN(pictures - 1)
+	for r.Len() > 0 {
+		runtime.Gosched()
+	}
+	cancel()
+	reading.Wait()
+	if len(got) != pictures || !slices.IsSorted(got) {
+		t.Errorf("%d pictures of %d, in order: %v", len(got), pictures, slices.IsSorted(got))
+	}
 }
 
 func TestCloseEndsAllReaders(t *testing.T) {

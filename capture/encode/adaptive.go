@@ -21,6 +21,7 @@ type Adaptive struct {
 	open    func(Params) (Encoder, error)
 	p       Params
 	bitrate atomic.Int64
+	wanted  atomic.Bool // an IDR
 	ladder  *ladder
 
 	// Of the goroutine that calls Encode.
@@ -60,17 +61,16 @@ func (a *Adaptive) Encode(p Picture) error {
 	if err := a.follow(&p); err != nil {
 		return err
 	}
-	encoder := a.current()
 	if a.sinceIR++; a.sinceIR >= a.p.KeyframeInterval && a.rung.rate < a.p.FPS {
-		// The encoder counts only what it gets.
-		encoder.ForceKeyframe()
-		a.sinceIR = 0
+		a.wanted.Store(true) // the encoder counts only what it gets
 	}
 	if a.phase += a.rung.rate; a.phase < a.p.FPS {
 		p.release()
 		return nil
 	}
 	a.phase -= a.p.FPS
+	encoder := a.current()
+	a.instruct(encoder)
 	if a.rung.shrink == 1 {
 		return encoder.Encode(p)
 	}
@@ -104,12 +104,27 @@ func (a *Adaptive) follow(p *Picture) error {
 		a.sinceIR = 0
 	}
 	a.rung = rung
-	// Encoders divide the bitrate by the frame rate they were opened with.
-	if told := int(float64(bitrate) * a.p.FPS / rung.rate); told != a.applied {
-		a.current().SetBitrate(told)
+	return nil
+}
+
+// instruct tells the encoder what to make of the next picture.
+//
+// Encoders divide the bitrate by the frame rate they were opened with: when they
+// get fewer pictures, they are told more. But not for an IDR. It gets a multiple
+// of what other pictures get, and where pictures are left out because the network
+// is slow, one of twice the size would be on its way for a quarter of a second.
+func (a *Adaptive) instruct(encoder Encoder) {
+	told := int(a.bitrate.Load())
+	if a.wanted.Swap(false) {
+		encoder.ForceKeyframe()
+		a.sinceIR = 0
+	} else {
+		told = int(float64(told) * a.p.FPS / a.rung.rate)
+	}
+	if told != a.applied {
+		encoder.SetBitrate(told)
 		a.applied = told
 	}
-	return nil
 }
 
 // resize goes on with an encoder of another size. What the old one has still
@@ -121,7 +136,8 @@ func (a *Adaptive) resize(r rung, bitrate int) error {
 	if err != nil {
 		return err
 	}
-	a.applied, a.sinceIR, a.phase = bitrate, 0, a.p.FPS
+	a.applied, a.phase = bitrate, a.p.FPS
+	a.wanted.Store(true) // its first is one
 	a.small = nil
 	if r.shrink > 1 {
 		a.small = make(chan *shrunk, smallPictures)
@@ -159,7 +175,7 @@ func (a *Adaptive) Next(ctx context.Context) (*h264.AccessUnit, error) {
 }
 
 // ForceKeyframe implements Encoder.
-func (a *Adaptive) ForceKeyframe() { a.current().ForceKeyframe() }
+func (a *Adaptive) ForceKeyframe() { a.wanted.Store(true) }
 
 // SetBitrate implements Encoder: what was asked for is the most.
 func (a *Adaptive) SetBitrate(bitsPerSecond int) {

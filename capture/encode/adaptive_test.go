@@ -99,6 +99,65 @@ func TestAdaptiveFollowsBitrate(t *testing.T) {
 	}
 }
 
+// told is an encoder that notes what it is told of each picture.
+type told struct {
+	encode.Encoder
+	bitrate int
+	key     bool
+	notes   []note
+}
+
+type note struct {
+	bitrate int
+	key     bool
+}
+
+func (e *told) SetBitrate(bitsPerSecond int) { e.bitrate = bitsPerSecond }
+func (e *told) ForceKeyframe()               { e.key = true }
+func (e *told) Encode(encode.Picture) error {
+	e.notes = append(e.notes, note{e.bitrate, e.key})
+	e.key = false
+	return nil
+}
+
+// With half of the pictures each gets twice as much, but not a keyframe, of
+// itself or forced.
+func TestAdaptiveKeepsKeyframesSmall(t *testing.T) {
+	const bitrate = 250_000
+	encoder := &told{}
+	e, err := encode.NewAdaptive(func(encode.Params) (encode.Encoder, error) { return encoder, nil }, params)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.SetBitrate(bitrate)
+	for n := range 4 * params.KeyframeInterval {
+		if n == params.KeyframeInterval/2 {
+			e.ForceKeyframe()
+		}
+		if err := e.Encode(scene(n)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if want := 2 * params.KeyframeInterval; len(encoder.notes) != want {
+		t.Fatalf("%d pictures are encoded, want %d", len(encoder.notes), want)
+	}
+	keys := 0
+	for n, is := range encoder.notes {
+		if want := (note{2 * bitrate, false}); !is.key && is != want {
+			t.Errorf("of picture %d it is told %+v, want %+v", n, is, want)
+		}
+		if is.key {
+			keys++
+			if is.bitrate != bitrate {
+				t.Errorf("of the keyframe %d it is told %d bit/s, want %d", n, is.bitrate, bitrate)
+			}
+		}
+	}
+	if keys != 4 {
+		t.Errorf("%d keyframes, want one forced and 3 in the 3.5 intervals after it", keys)
+	}
+}
+
 // Whatever the stage, Close ends it and Next says so.
 func TestAdaptiveCloses(t *testing.T) {
 	e, err := encode.NewAdaptive(encode.NewSoftware, params)

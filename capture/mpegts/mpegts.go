@@ -44,7 +44,7 @@ const (
 	// maxDatagram is the most that UDP carries, in bytes.
 	maxDatagram = 64 << 10
 	// tickInterval is how often Run looks whether anything comes at all.
-	tickInterval = 250 * time.Millisecond
+	tickInterval = 500 * time.Millisecond
 )
 
 // Params configures a Source.

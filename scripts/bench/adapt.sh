@@ -4,7 +4,7 @@
 # a link of 8, then 2, then 8 Mbit/s, with queues of 50 and 250 ms. The goals:
 # below 2 Mbit/s in 1 s, latency below 200 ms in 2 s, back at 80 % in 15 s.
 #
-#   sudo scripts/bench/adapt.sh [-kinds whep,whip,srt,rtp] [-buffers 50ms,250ms]
+#   sudo scripts/bench/adapt.sh [-kinds whep,whip,srt,rtp] [-buffers 50ms,250ms] [-every 1s]
 #
 # Needs root, iproute2 with the tbf queueing discipline, Go and a C++ compiler.
 set -eu

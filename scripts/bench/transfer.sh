@@ -1,11 +1,13 @@
 #!/bin/bash
 # transfer.sh: how fast files get to a receiver, verified and synced, beside other tools: one file of 1 GiB and 10,000 of
 # 100 KiB over loopback, in a folder in memory, all tools in turn in one run, best of 3. Then the memory of 100 transfers at
-# once. SIZE_MIB, FILES and RUNS make it smaller, DIR=/var/tmp takes a disk. CPU is user and system time of both sides.
+# once. SIZE_MIB, FILES and RUNS make it smaller, PARTS (default: one many parallel) shorter, DIR=/var/tmp takes a disk. CPU
+# is user and system time of both sides.
 # Figures of a machine that does something else meanwhile mean little; the ratios still hold some truth.
 #
 # What is compared with what: lenscast confirms a file when it is verified by SHA-256 and synced. rsync verifies (xxh128)
-# and syncs only with --fsync, so that row is its fair peer; the row without is printed because that is how people run it.
+# and syncs only with --fsync, each file but not the folder with its name, so that row is its nearest peer; the row without
+# is printed because that is how people run it.
 # scp neither verifies beyond its encryption nor syncs, nc does nothing of all that. "Recording" is a file that lenscast has
 # recorded, whose SHA-256 lies beside it, so that it is taken only once more, by the receiver; of any other file both sides
 # take it.
@@ -14,19 +16,25 @@
 set -uo pipefail
 
 here=$(dirname "$(readlink -f "$0")")
-size=${SIZE_MIB:-1024} files=${FILES:-10000} runs=${RUNS:-3}
+size=${SIZE_MIB:-1024} files=${FILES:-10000} runs=${RUNS:-3} parts=${PARTS:-one many parallel}
 work=$(mktemp -d "${DIR:-/dev/shm}/transfer-bench.XXXXXX")
 servers=()
 trap '{ kill "${servers[@]}"; wait; } 2>/dev/null; rm -rf "$work"' EXIT
 mkdir "$work/in" "$work/many" "$work/recorded" "$work/recordings"
 (cd "$here/../.." && CGO_ENABLED=0 go build -o "$work/lenscast" ./agent) || exit
-head -c "${size}M" /dev/urandom >"$work/big"
-head -c "$((files * 100))K" /dev/urandom | (cd "$work/many" && split -a 5 -b 100K --additional-suffix .mp4 -)
+part() { [[ " $parts " == *" $1 "* ]]; }
 # describe puts beside a file what lenscast puts beside a recording.
 describe() { printf '{"size":%d,"sha256":"%s"}' "$(stat -c %s "$1")" "$2" >"${1%.mp4}.json"; }
-ln "$work/big" "$work/recorded/big.mp4"
-describe "$work/recorded/big.mp4" "$(sha256sum <"$work/big" | cut -d' ' -f1)"
-(cd "$work/many" && ln -- *.mp4 ../recordings && sha256sum -- *.mp4) | while read -r sum name; do describe "$work/recordings/$name" "$sum"; done
+if part one; then
+	head -c "${size}M" /dev/urandom >"$work/big"
+	ln "$work/big" "$work/recorded/big.mp4"
+	describe "$work/recorded/big.mp4" "$(sha256sum <"$work/big" | cut -d' ' -f1)"
+fi
+if part many; then
+	head -c "$((files * 100))K" /dev/urandom | (cd "$work/many" && split -a 5 -b 100K --additional-suffix .mp4 -)
+	(cd "$work/many" && ln -- *.mp4 ../recordings && sha256sum -- *.mp4) |
+		while read -r sum name; do describe "$work/recordings/$name" "$sum"; done
+fi
 port=$((20000 + RANDOM % 20000))
 
 have() { command -v "$1" >/dev/null || { echo "no $1 on this machine"; return 1; }; }
@@ -70,24 +78,16 @@ peak() { awk -v n="$1" '/VmHWM/ {printf "    %s at most %.1f MiB resident\n", n,
 
 big=$((size * 1048576)) small=$((files * 102400))
 echo secret >"$work/token"
-echo "== one file of $size MiB"
 start_lenscast
-measure "lenscast send, a recording" $big $receiver send "$work/recorded/big.mp4" "127.0.0.1:$port"
-measure "lenscast send" $big $receiver send "$work/big" "127.0.0.1:$port"
-measure "lenscast send, TLS, a recording" $big $receiver send "${secure[@]}" "$work/recorded/big.mp4" "127.0.0.1:$port"
-measure "lenscast send, TLS" $big $receiver send "${secure[@]}" "$work/big" "127.0.0.1:$port"
-peak receiver "$receiver"
-if have rsync; then
+if (part one || part many) && have rsync; then
 	printf 'port = %d\naddress = 127.0.0.1\nuse chroot = no\nuid = %d\ngid = %d\n[in]\npath = %s\nread only = no\n' \
 		$((port + 1)) "$(id -u)" "$(id -g)" "$work/in" >"$work/rsyncd.conf"
 	rsync --daemon --no-detach --config="$work/rsyncd.conf" &
 	rsyncd=$!
 	servers+=("$rsyncd")
 	until_open $((port + 1))
-	measure "rsync daemon -W --fsync" $big $rsyncd rsync -W --fsync "$work/big" "rsync://127.0.0.1:$((port + 1))/in/"
-	measure "rsync daemon -W (not synced)" $big $rsyncd rsync -W "$work/big" "rsync://127.0.0.1:$((port + 1))/in/"
 fi
-if have scp && [ -x /usr/sbin/sshd ]; then
+if (part one || part many) && have scp && [ -x /usr/sbin/sshd ]; then
 	ssh-keygen -q -t ed25519 -N '' -f "$work/host" && ssh-keygen -q -t ed25519 -N '' -f "$work/key"
 	chmod 700 "$work" && mkdir -p /run/sshd 2>/dev/null
 	"$(command -v sshd || echo /usr/sbin/sshd)" -D -f /dev/null -p $((port + 2)) -h "$work/host" -o ListenAddress=127.0.0.1 -o PidFile=none -o StrictModes=no -o "Subsystem sftp internal-sftp" \
@@ -96,42 +96,58 @@ if have scp && [ -x /usr/sbin/sshd ]; then
 	servers+=("$sshd")
 	until_open $((port + 2))
 	ssh=(-q -P $((port + 2)) -i "$work/key" -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o IdentitiesOnly=yes)
-	measure "scp aes128-gcm" $big $sshd scp -c aes128-gcm@openssh.com "${ssh[@]}" "$work/big" "127.0.0.1:$work/in/"
 fi
-if have nc; then
-	netcat() {
-		nc -l 127.0.0.1 $((port + 3)) >"$work/in/big" &
-		sleep 0.1
-		nc -N 127.0.0.1 $((port + 3)) <"$work/big"
-		wait $!
+
+if part one; then
+	echo "== one file of $size MiB"
+	measure "lenscast send, a recording" $big $receiver send "$work/recorded/big.mp4" "127.0.0.1:$port"
+	measure "lenscast send" $big $receiver send "$work/big" "127.0.0.1:$port"
+	measure "lenscast send, TLS, a recording" $big $receiver send "${secure[@]}" "$work/recorded/big.mp4" "127.0.0.1:$port"
+	measure "lenscast send, TLS" $big $receiver send "${secure[@]}" "$work/big" "127.0.0.1:$port"
+	peak receiver "$receiver"
+	if [ -n "${rsyncd:-}" ]; then
+		measure "rsync daemon -W --fsync" $big $rsyncd rsync -W --fsync "$work/big" "rsync://127.0.0.1:$((port + 1))/in/"
+		measure "rsync daemon -W (not synced)" $big $rsyncd rsync -W "$work/big" "rsync://127.0.0.1:$((port + 1))/in/"
+	fi
+	[ -n "${sshd:-}" ] && measure "scp aes128-gcm" $big $sshd scp -c aes128-gcm@openssh.com "${ssh[@]}" "$work/big" "127.0.0.1:$work/in/"
+	if have nc; then
+		netcat() {
+			nc -l 127.0.0.1 $((port + 3)) >"$work/in/big" &
+			sleep 0.1
+			nc -N 127.0.0.1 $((port + 3)) <"$work/big"
+			wait $!
+		}
+		measure "nc (0.1 s of it waiting)" $big 0 netcat
+	fi
+	if have iperf3; then
+		iperf3 -s -B 127.0.0.1 -p $((port + 4)) >/dev/null 2>&1 &
+		iperfd=$!
+		servers+=("$iperfd")
+		until_open $((port + 4))
+		measure "iperf3 (memory to memory)" $big $iperfd iperf3 -c 127.0.0.1 -p $((port + 4)) -n "$big"
+	fi
+fi
+
+if part many; then
+	echo "== $files files of 100 KiB"
+	# send_many FOLDER FLAGS…: all files of it, in one call.
+	send_many() {
+		local folder=$1
+		shift
+		clear_rx && (cd "$folder" && exec "$work/lenscast" send -agent bench -token-file "$work/token" "$@" -- *.mp4 "127.0.0.1:$port")
 	}
-	measure "nc (0.1 s of it waiting)" $big 0 netcat
-fi
-if have iperf3; then
-	iperf3 -s -B 127.0.0.1 -p $((port + 4)) >/dev/null 2>&1 &
-	iperfd=$!
-	servers+=("$iperfd")
-	until_open $((port + 4))
-	measure "iperf3 (memory to memory)" $big $iperfd iperf3 -c 127.0.0.1 -p $((port + 4)) -n "$big"
+	measure "lenscast send, recordings" $small $receiver send_many "$work/recordings"
+	measure "lenscast send" $small $receiver send_many "$work/many"
+	measure "lenscast send, TLS" $small $receiver send_many "$work/many" "${secure[@]}"
+	peak receiver "$receiver"
+	if [ -n "${rsyncd:-}" ]; then
+		measure "rsync daemon -W --fsync" $small $rsyncd rsync -rW --fsync "$work/many/" "rsync://127.0.0.1:$((port + 1))/in/"
+		measure "rsync daemon -W (not synced)" $small $rsyncd rsync -rW "$work/many/" "rsync://127.0.0.1:$((port + 1))/in/"
+	fi
+	[ -n "${sshd:-}" ] && measure "scp aes128-gcm" $small $sshd scp -r -c aes128-gcm@openssh.com "${ssh[@]}" "$work/many" "127.0.0.1:$work/in/"
 fi
 
-echo "== $files files of 100 KiB"
-# send_many FOLDER FLAGS…: all files of it, in one call.
-send_many() {
-	local folder=$1
-	shift
-	clear_rx && (cd "$folder" && exec "$work/lenscast" send -agent bench -token-file "$work/token" "$@" -- *.mp4 "127.0.0.1:$port")
-}
-measure "lenscast send, recordings" $small $receiver send_many "$work/recordings"
-measure "lenscast send" $small $receiver send_many "$work/many"
-measure "lenscast send, TLS" $small $receiver send_many "$work/many" "${secure[@]}"
-peak receiver "$receiver"
-if [ -n "${rsyncd:-}" ]; then
-	measure "rsync daemon -W --fsync" $small $rsyncd rsync -rW --fsync "$work/many/" "rsync://127.0.0.1:$((port + 1))/in/"
-	measure "rsync daemon -W (not synced)" $small $rsyncd rsync -rW "$work/many/" "rsync://127.0.0.1:$((port + 1))/in/"
-fi
-[ -n "${sshd:-}" ] && measure "scp aes128-gcm" $small $sshd scp -r -c aes128-gcm@openssh.com "${ssh[@]}" "$work/many" "127.0.0.1:$work/in/"
-
+part parallel || exit 0
 # A receiver takes 64 connections from one address, so they come from two.
 echo "== 100 transfers at once"
 find "$work/in" "$work/many" "$work/recordings" -mindepth 1 -delete

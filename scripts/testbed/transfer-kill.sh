@@ -17,7 +17,8 @@ feed() {
 	local i
 	for i in $(seq 20); do
 		fed=$((fed + 1))
-		head -c $((RANDOM * 400)) /dev/urandom >"$work/src/clip-$fed.mp4"
+		# Every other one is small: those go out before the receiver has answered.
+		head -c $((RANDOM * (fed % 2 ? 400 : 4))) /dev/urandom >"$work/src/clip-$fed.mp4"
 		(cd "$work/src" && sha256sum "clip-$fed.mp4") >>"$work/sums"
 	done
 }

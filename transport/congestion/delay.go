@@ -29,6 +29,10 @@ const (
 	leastWait  = 6 * time.Millisecond // of one packet
 	longQueue  = 60 * time.Millisecond
 
+	// standTime is how long a queue must be there without a pause to be one
+	// that stands: jitter has pauses.
+	standTime = 500 * time.Millisecond
+
 	// patience is how often a long queue is answered, and stubborn how many
 	// answers may not help until the delay is taken for the way's own: it
 	// has another route, or others keep its queue full.
@@ -62,6 +66,7 @@ type delay struct {
 	over      int // groups in a row that were over it
 
 	queue     time.Duration
+	clear     time.Duration // when there was none last
 	congested bool
 	draining  bool
 
@@ -110,7 +115,7 @@ func (d *delay) fresh(took time.Duration) bool {
 }
 
 func (d *delay) begin(sent, took time.Duration) {
-	*d = delay{threshold: d.threshold, started: true, sent: sent, least: took}
+	*d = delay{threshold: d.threshold, started: true, sent: sent, least: took, clear: sent}
 	d.bases = [2]time.Duration{took, took}
 	d.baseUntil = sent + baseWindow
 }
@@ -123,6 +128,9 @@ func (d *delay) close() {
 	}
 	d.bases[0] = min(d.bases[0], d.least)
 	d.queue = d.least - min(d.bases[0], d.bases[1])
+	if d.queue < leastQueue {
+		d.clear = d.sent
+	}
 	last := d.groups[(d.next-1+trendGroups)%trendGroups].sent
 	d.groups[d.next] = group{d.sent, milliseconds(d.queue)}
 	d.next = (d.next + 1) % trendGroups
@@ -161,6 +169,9 @@ func (d *delay) judge(elapsed time.Duration) {
 	d.adapt(growth, elapsed)
 }
 
+// stands tells whether there has been a queue for a while.
+func (d *delay) stands() bool { return d.sent-d.clear > standTime }
+
 // answer counts a reduction that is made for a long queue. When none of them
 // makes it shorter it is the new normal.
 func (d *delay) answer() {
@@ -173,7 +184,7 @@ func (d *delay) answer() {
 	if d.answers > stubborn {
 		d.bases = [2]time.Duration{d.least, d.least}
 		d.n, d.next, d.answers, d.over = 0, 0, 0, 0
-		d.queue, d.congested = 0, false
+		d.queue, d.clear, d.congested = 0, d.sent, false
 	}
 }
 

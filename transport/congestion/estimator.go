@@ -1,7 +1,6 @@
 package congestion
 
 import (
-	"math"
 	"sync"
 	"time"
 )
@@ -16,12 +15,6 @@ const (
 	// so that what came before the way became narrow is soon forgotten.
 	receivedWindow = 200 * time.Millisecond
 	sentWindow     = time.Second
-
-	// lossTime is how fast old losses are forgotten.
-	lossTime = 500 * time.Millisecond
-
-	// lossPackets is how many packets a share must be of to mean anything.
-	lossPackets = 20
 
 	// silence is how long feedback may be missing while packets are sent. A
 	// receiver sends it several times a second.
@@ -42,15 +35,13 @@ type Estimator struct {
 	full    busy  // by the receiver's clock
 
 	report    report
-	reference int64  // of the newest feedback, unwrapped
-	expected  uint16 // the number after the highest that was reported
-	heard     bool   // feedback has come
-	lastHeard time.Duration
+	reference int64         // of the newest feedback, unwrapped
+	expected  uint16        // the number after the highest that was reported
+	heard     bool          // feedback has come
 	unheard   time.Duration // when the first packet was sent since
 	waiting   bool          // there was one
 
-	lost, told float64 // packets of the last moments, the newest counting most
-	rtt        time.Duration
+	rtt time.Duration
 }
 
 // sentPacket is what is remembered of a packet.
@@ -95,20 +86,16 @@ func (e *Estimator) Feedback(packet []byte, at time.Time) error {
 		return err
 	}
 	now := e.since(at)
-	e.forgetLoss(now - e.lastHeard)
-	e.lastHeard, e.waiting = now, false
+	e.waiting = false
 	if received := e.read(now); !received && !e.heard {
 		return nil
 	}
 	e.heard = true
-	reduced := e.control.update(evidence{
-		now: now, congested: e.delay.congested, draining: e.delay.draining, queue: e.delay.queue, rtt: e.rtt,
+	e.control.update(evidence{
+		now: now, congested: e.delay.congested, draining: e.delay.draining, stands: e.delay.stands(), queue: e.delay.queue, rtt: e.rtt,
 		received: e.arrived.rate(receivedWindow), capacity: e.full.rate(receivedWindow), sent: e.sent.rate(sentWindow),
-		steadily: e.arrived.rate(sentWindow), loss: e.lossShare(),
+		steadily: e.arrived.rate(sentWindow),
 	})
-	if reduced { // what is lost from now on is another matter
-		e.lost, e.told = 0, 0
-	}
 	return nil
 }
 
@@ -136,16 +123,15 @@ func (e *Estimator) read(now time.Duration) (received bool) {
 		if symbol == notReceived {
 			if !p.lost {
 				p.lost = true
-				e.lost++
-				e.told++
+				e.control.count(1, 1)
 			}
 			continue
 		}
 		received = true
 		if p.lost { // it was only late
-			e.lost = max(e.lost-1, 0)
+			e.control.count(-1, 0)
 		} else {
-			e.told++
+			e.control.count(0, 1)
 		}
 		e.rtt = now - p.sent
 		waited := e.delay.packet(p.sent, arrival)
@@ -170,19 +156,6 @@ func (e *Estimator) unwrap(reference uint32) int64 {
 		e.reference = next
 	}
 	return next
-}
-
-func (e *Estimator) forgetLoss(elapsed time.Duration) {
-	keep := math.Exp(-elapsed.Seconds() / lossTime.Seconds())
-	e.lost *= keep
-	e.told *= keep
-}
-
-func (e *Estimator) lossShare() float64 {
-	if e.told < lossPackets {
-		return 0
-	}
-	return e.lost / e.told
 }
 
 // since returns the time since the first call.

@@ -95,6 +95,20 @@ func TestEstimatorToleratesRandomLoss(t *testing.T) {
 	}
 }
 
+// Chance makes much of a tenth for moments, at any rate, and that is never taken
+// for a way that is full.
+func TestEstimatorIgnoresChance(t *testing.T) {
+	for _, rate := range []float64{0.5e6, 2e6, 7.5e6} {
+		w, c := defaultWay(constant(20e6)), defaultCamera()
+		w.loss, c.asked = 0.1, rate
+		for _, s := range run(t, w, c, 5*time.Minute) {
+			if s.target < c.asked {
+				t.Fatalf("after %v the target is %.2f of %.2f Mbit/s", s.at, s.target/1e6, rate/1e6)
+			}
+		}
+	}
+}
+
 // A queue so short that only losses tell of it.
 func TestEstimatorFollowsPolicer(t *testing.T) {
 	w := defaultWay(steps(8e6, 10*time.Second, 2e6))

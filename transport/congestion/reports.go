@@ -21,8 +21,10 @@ type Reports struct {
 
 	last     time.Duration // when that was
 	steadily float64       // bit/s received, the mean of about a second
-	loss     float64       // share, the mean of about lossTime
 }
+
+// packetSize is about how many bytes the packets have that reports are about.
+const packetSize = 1200
 
 // NewReports makes a Reports that knows nothing: its target is Unlimited.
 func NewReports() *Reports { return &Reports{control: newControl(), delay: newDelay()} }
@@ -36,8 +38,10 @@ func (r *Reports) Feedback(f packet.Feedback, sent uint64) {
 		r.start, r.bytes = f.At, sent
 	}
 	now := f.At.Sub(r.start)
+	packets := float64(sent-r.bytes) / packetSize
 	r.sent.add(now, int(sent-r.bytes))
 	r.bytes = sent
+	r.control.count(f.Loss*packets, packets)
 	if f.RTT > 0 {
 		r.delay.sample(now, f.RTT)
 	}
@@ -49,15 +53,12 @@ func (r *Reports) Feedback(f packet.Feedback, sent uint64) {
 	elapsed := (now - r.last).Seconds()
 	r.last = now
 	r.steadily += (received - r.steadily) * min(elapsed, 1)
-	r.loss += (f.Loss - r.loss) * min(elapsed/lossTime.Seconds(), 1)
 	reduced := r.control.update(evidence{
-		now: now, congested: r.delay.congested, draining: r.delay.draining, queue: r.delay.queue, rtt: f.RTT,
+		now: now, congested: r.delay.congested, draining: r.delay.draining, stands: r.delay.stands(), queue: r.delay.queue, rtt: f.RTT,
 		received: received, steadily: r.steadily, sent: rate,
-		// New loss counts at once, old loss for a while.
-		loss: max(f.Loss, r.loss),
 	})
 	if reduced {
-		r.steadily, r.loss = received, 0 // what is lost from now on is another matter
+		r.steadily = received
 	}
 }
 

@@ -57,8 +57,9 @@ func (x *exchange) run(ctx context.Context) (Receipt, error) {
 	if err := h.check(); err != nil {
 		return Receipt{}, err
 	}
-	if err := x.out.message(frameHello, h); err != nil {
-		return Receipt{}, x.lastWords(fmt.Errorf("send HELLO: %w", err))
+	early, err := x.greet(&h)
+	if err != nil {
+		return Receipt{}, err
 	}
 	o, err := x.offer()
 	if err != nil {
@@ -74,10 +75,53 @@ func (x *exchange) run(ctx context.Context) (Receipt, error) {
 		x.refused = true
 		return Receipt{}, r
 	}
+	if early != nil && o.State == offerNew {
+		return x.judge(x.listen(func(int64) {}), *early)
+	}
 	if err := x.resume(ctx, o.Offset); err != nil {
 		return Receipt{}, err
 	}
 	return x.transfer(ctx)
+}
+
+// greet sends the HELLO. Where the receiver takes it and it fits into a frame,
+// the content goes with it, and greet returns its digest.
+func (x *exchange) greet(h *hello) (early *Digest, err error) {
+	h.Early = x.p.Pace == nil && h.Size <= min(x.early, int64(x.frameBytes()))
+	frames, err := appendMessage(nil, frameHello, h)
+	if err != nil {
+		return nil, err
+	}
+	if h.Early {
+		const endBytes = 2*headerBytes + 2*sha256.Size
+		buf := x.steps.buffer(len(frames) + headerBytes + int(h.Size) + endBytes)
+		defer func() { _ = x.steps.add(buf, nil) }() // gives it back: there are no steps
+		if frames, early, err = x.follow(append(buf[:0], frames...), h); err != nil {
+			return nil, err
+		}
+	}
+	if err := x.out.frames(frames); err != nil {
+		return nil, x.lastWords(fmt.Errorf("send HELLO: %w", err))
+	}
+	return early, nil
+}
+
+// follow appends the content and END to the HELLO.
+func (x *exchange) follow(frames []byte, h *hello) ([]byte, *Digest, error) {
+	data := len(frames)
+	frames = frames[:data+headerBytes+int(h.Size)]
+	content := frames[data+headerBytes:]
+	if err := x.readAt(content, 0); err != nil {
+		return nil, nil, err
+	}
+	putHeader(frames[data:], frameData)
+	sum := h.SHA256
+	if sum == nil {
+		digest := Digest(sha256.Sum256(content))
+		sum = &digest
+	}
+	frames, err := appendMessage(frames, frameEnd, end{SHA256: sum})
+	return frames, sum, err
 }
 
 // offer waits for the receiver's answer to the HELLO.
@@ -93,7 +137,11 @@ func (x *exchange) offer() (*offer, error) {
 	if err := decodeMessage(t, payload, &o); err != nil {
 		return nil, err
 	}
-	return &o, o.check(x.u.File.Size)
+	if err := o.check(x.u.File.Size); err != nil {
+		return nil, err
+	}
+	x.early = o.Early
+	return &o, nil
 }
 
 // next returns the receiver's next frame. ERROR frames come as an error.
@@ -205,7 +253,13 @@ func (x *exchange) transfer(ctx context.Context) (Receipt, error) {
 	acks := make(chan int64, 1)
 	over := make(chan verdict, 1)
 	go func() {
-		v := x.listen(acks)
+		v := x.listen(func(durable int64) {
+			select { // the newest waits
+			case <-acks:
+			default:
+			}
+			acks <- durable
+		})
 		over <- v
 		if v.err != nil {
 			_ = x.raw.Close() // a write may be waiting for a receiver that is gone
@@ -223,15 +277,20 @@ func (x *exchange) transfer(ctx context.Context) (Receipt, error) {
 		case x.now.Durable = <-acks:
 			x.progress(x.now)
 		case v := <-over:
-			if v.err != nil {
-				return Receipt{}, v.err
-			}
-			if v.receipt.SHA256 != sum {
-				return Receipt{}, errorf(CodeMismatch, "the receiver confirms the SHA-256 %v, sent was %v", v.receipt.SHA256, sum)
-			}
-			return x.confirmed(v.receipt)
+			return x.judge(v, sum)
 		}
 	}
+}
+
+// judge compares the receiver's verdict with the digest of what was sent.
+func (x *exchange) judge(v verdict, sent Digest) (Receipt, error) {
+	if v.err != nil {
+		return Receipt{}, v.err
+	}
+	if v.receipt.SHA256 != sent {
+		return Receipt{}, errorf(CodeMismatch, "the receiver confirms the SHA-256 %v, sent was %v", v.receipt.SHA256, sent)
+	}
+	return x.confirmed(v.receipt)
 }
 
 // content sends the frames and returns the digest of the whole file.
@@ -276,7 +335,8 @@ func (x *exchange) frames(ctx context.Context, acks <-chan int64, over chan verd
 				return fmt.Errorf("pace: %w", err)
 			}
 		}
-		if err := x.out.frame(frameData, frame); err != nil {
+		putHeader(frame, frameData)
+		if err := x.out.frames(frame); err != nil {
 			return fmt.Errorf("send: %w", err)
 		}
 		if err := x.steps.add(buf, frame[headerBytes:]); err != nil {
@@ -308,9 +368,8 @@ func (x *exchange) frameBytes() int {
 	return n
 }
 
-// listen takes the receiver's frames until one ends the exchange. The newest
-// ACK waits in acks, which holds one.
-func (x *exchange) listen(acks chan int64) verdict {
+// listen takes the receiver's frames until one ends the exchange.
+func (x *exchange) listen(acked func(durable int64)) verdict {
 	for {
 		t, payload, err := x.next()
 		if err != nil {
@@ -322,11 +381,7 @@ func (x *exchange) listen(acks chan int64) verdict {
 			if err := decodeMessage(t, payload, &a); err != nil {
 				return verdict{err: err}
 			}
-			select {
-			case <-acks:
-			default:
-			}
-			acks <- a.Offset
+			acked(a.Offset)
 		case frameDone:
 			var d done
 			if err := decodeMessage(t, payload, &d); err != nil {

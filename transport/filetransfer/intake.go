@@ -17,7 +17,7 @@ type intake struct {
 	*session
 	*transfer
 	file  Incoming
-	token string // for another look at the credentials
+	hello *hello
 
 	hash   hash.Hash // the pipeline's while content comes
 	offset int64     // content that has come
@@ -34,11 +34,7 @@ func (i *intake) run(ctx context.Context) error {
 	if err := i.resume(); err != nil {
 		return err
 	}
-	o := offer{State: offerNew}
-	if i.offset > 0 {
-		o = offer{State: offerPartial, Offset: i.offset}
-	}
-	if err := i.out.message(frameOffer, o); err != nil {
+	if err := i.offer(); err != nil {
 		return err
 	}
 	stop := i.beat()
@@ -79,6 +75,18 @@ func (i *intake) resume() error {
 	i.received.Store(offset)
 	i.durable.Store(offset)
 	return nil
+}
+
+// offer tells from where on the content is wanted.
+func (i *intake) offer() error {
+	if i.offset > 0 {
+		return i.answer(i.hello, offer{State: offerPartial, Offset: i.offset})
+	}
+	o := offer{State: offerNew, Early: earlyBytes}
+	if i.hello.Early {
+		return i.out.hold(frameOffer, o) // nobody waits for it
+	}
+	return i.out.message(frameOffer, o)
 }
 
 // content receives the frames up to END and returns the digest that the sender
@@ -178,7 +186,7 @@ func (i *intake) checkpoint() error {
 	if err := i.settle(); err != nil {
 		return err
 	}
-	if _, err := i.authorize(i.transfer.file.Agent, i.token); err != nil {
+	if _, err := i.authorize(i.hello.Agent, i.hello.Token); err != nil {
 		return asError(err, CodeDenied)
 	}
 	offset, saved := i.offset, make(chan error, 1)

@@ -22,6 +22,9 @@ type hello struct {
 	Size     int64     `json:"size"`
 	Modified time.Time `json:"modified"`
 	SHA256   *Digest   `json:"sha256,omitempty"`
+	// Early says that the content and END follow without waiting for the
+	// OFFER.
+	Early bool `json:"early,omitempty"`
 }
 
 // check judges everything a stranger could have made up.
@@ -42,6 +45,9 @@ func (h *hello) check() error {
 	}
 	if h.Size < 0 {
 		return errorf(CodeProtocol, "size %d is negative", h.Size)
+	}
+	if h.Early && h.Size > earlyBytes {
+		return errorf(CodeProtocol, "%d bytes come early, %d are allowed", h.Size, earlyBytes)
 	}
 	if y := h.Modified.UTC().Year(); y < 1970 || y > 9999 {
 		return errorf(CodeProtocol, "modified: the year %d is out of range", y)
@@ -91,6 +97,9 @@ type offer struct {
 	// Name and SHA256 are with have.
 	Name   string  `json:"name,omitempty"`
 	SHA256 *Digest `json:"sha256,omitempty"`
+	// Early is the size of the largest file whose content may come early from
+	// now on.
+	Early int64 `json:"early,omitempty"`
 }
 
 // maxRetry bounds what a receiver can make a sender wait.

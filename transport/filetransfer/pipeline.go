@@ -21,13 +21,13 @@ const (
 // when one is free again. When none is, who wants one waits; so a pipeline is
 // never longer than its buffers. Its methods are for one goroutine.
 type pipeline struct {
-	limit  int           // bytes in buffers, if they are more than one
-	shared *atomic.Int64 // bytes left to all pipelines for buffers beyond the first; nil: no limit
+	limit int   // bytes in buffers, if they are more than one
+	room  *room // for buffers beyond the first; nil: no limit
 
 	free  chan []byte
 	count int // buffers, free or lent
 	held  int // bytes in them
-	taken int // of those, from shared
+	taken int // of those, from room
 
 	steps  []step
 	queue  chan piece // of the first step; nil: no step has a goroutine
@@ -44,14 +44,43 @@ type piece struct {
 	mark         func(error) // instead
 }
 
-func newPipeline(limit int, shared *atomic.Int64) *pipeline {
-	return &pipeline{limit: limit, shared: shared, free: make(chan []byte, maxBuffers)}
+// room is what pipelines share. Each may have an equal part of it: one that came
+// first gives back what it has more than that.
+type room struct {
+	size  int64 // bytes
+	taken atomic.Int64
+	users atomic.Int64 // pipelines at work
+}
+
+func (r *room) take(n int) bool {
+	if r.taken.Add(int64(n)) > r.size {
+		r.giveBack(n)
+		return false
+	}
+	return true
+}
+
+func (r *room) giveBack(n int) { r.taken.Add(int64(-n)) }
+
+func newPipeline(limit int, room *room) *pipeline {
+	return &pipeline{limit: limit, room: room, free: make(chan []byte, maxBuffers)}
+}
+
+// most returns how many bytes there may be in buffers now.
+func (p *pipeline) most() int {
+	if p.room == nil {
+		return p.limit
+	}
+	return min(p.limit, int(p.room.size/max(p.room.users.Load(), 1)))
 }
 
 // start begins a file of which size bytes are still to come.
 func (p *pipeline) start(size int64, steps ...step) {
 	p.steps = steps
 	p.failed.Store(nil)
+	if p.room != nil {
+		p.room.users.Add(1)
+	}
 	if size < pipelinedBytes || len(steps) == 0 {
 		return
 	}
@@ -132,13 +161,17 @@ func (p *pipeline) err() error {
 	return nil
 }
 
-// finish waits until everything has gone through all steps, and returns the
-// error of the first that failed. It keeps one buffer for the next file.
+// finish ends what start began: it waits until everything has gone through all
+// steps, and returns the error of the first that failed. It keeps one buffer for
+// the next file.
 func (p *pipeline) finish() error {
 	if p.queue != nil {
 		close(p.queue)
 		p.ended.Wait()
 		p.queue = nil
+	}
+	if p.room != nil {
+		p.room.users.Add(-1)
 	}
 	p.steps = nil
 	var kept []byte
@@ -171,7 +204,7 @@ func (p *pipeline) buffer(n int) []byte {
 			}
 			buf = <-p.free
 		}
-		if len(buf) >= n {
+		if len(buf) >= n && (p.count == 1 || p.held <= p.most()) {
 			return buf
 		}
 		p.release(len(buf))
@@ -182,11 +215,10 @@ func (p *pipeline) buffer(n int) []byte {
 // be always, or nothing would go on.
 func (p *pipeline) allot(n int) bool {
 	if p.count > 0 {
-		if p.count == maxBuffers || p.held+n > p.limit {
+		if p.count == maxBuffers || p.held+n > p.most() {
 			return false
 		}
-		if p.shared != nil && p.shared.Add(int64(-n)) < 0 {
-			p.shared.Add(int64(n))
+		if p.room != nil && !p.room.take(n) {
 			return false
 		}
 		p.taken += n
@@ -204,8 +236,8 @@ func (p *pipeline) release(n int) {
 }
 
 func (p *pipeline) giveBack(n int) {
-	if p.shared != nil {
-		p.shared.Add(int64(n))
+	if p.room != nil {
+		p.room.giveBack(n)
 	}
 	p.taken -= n
 }

@@ -3,7 +3,6 @@ package filetransfer
 import (
 	"bytes"
 	"errors"
-	"sync/atomic"
 	"testing"
 )
 
@@ -12,9 +11,8 @@ import (
 func TestPipeline(t *testing.T) {
 	const size = 4 * pipelinedBytes
 	content := bytes.Repeat([]byte("0123456789abcdef"), size/16)
-	for _, room := range []int64{0, bufferUnit, 1 << 20} {
-		var shared atomic.Int64
-		shared.Store(room)
+	for _, bytesLeft := range []int64{0, bufferUnit, 1 << 20} {
+		shared := room{size: bytesLeft}
 		p := newPipeline(64<<10, &shared)
 		for range 2 { // files
 			var first, second bytes.Buffer
@@ -42,11 +40,40 @@ func TestPipeline(t *testing.T) {
 				t.Fatal(err)
 			}
 			if !bytes.Equal(first.Bytes(), content) || !bytes.Equal(second.Bytes(), content) {
-				t.Errorf("room %d: the steps saw other content", room)
+				t.Errorf("room %d: the steps saw other content", bytesLeft)
 			}
-			if left := shared.Load(); left != room {
-				t.Errorf("%d bytes of room left, want %d", left, room)
+			if taken, users := shared.taken.Load(), shared.users.Load(); taken != 0 || users != 0 {
+				t.Errorf("%d bytes of room are taken by %d, want none", taken, users)
 			}
+		}
+	}
+}
+
+// TestPipelineShares has a second pipeline begin while a first one has all of the
+// room: the first gives back what is more than half.
+func TestPipelineShares(t *testing.T) {
+	const size = 8 * bufferUnit
+	shared := room{size: size}
+	hold := make(chan struct{})
+	first, second := newPipeline(size, &shared), newPipeline(size, &shared)
+	first.start(pipelinedBytes, func([]byte) error { <-hold; return nil })
+	for range size / bufferUnit {
+		_ = first.add(first.buffer(bufferUnit), nil) // its step does not fail
+	}
+	if first.held != size {
+		t.Errorf("alone it holds %d bytes, want %d", first.held, size)
+	}
+	second.start(pipelinedBytes, func([]byte) error { return nil })
+	close(hold)
+	for range 100 {
+		_ = first.add(first.buffer(bufferUnit), nil) // likewise
+	}
+	if first.held > size/2 {
+		t.Errorf("beside another it holds %d bytes, want at most %d", first.held, size/2)
+	}
+	for _, p := range []*pipeline{first, second} {
+		if err := p.finish(); err != nil {
+			t.Error(err)
 		}
 	}
 }

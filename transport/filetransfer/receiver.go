@@ -76,20 +76,16 @@ type Totals struct {
 	Bytes       uint64 // of content received
 }
 
-const (
-	// queueBytes bounds the content of one transfer that waits to be hashed,
-	// if that is more than one frame.
-	queueBytes = 1 << 20
-	// allQueueBytes bounds it for all transfers together. When it is used up,
-	// the others receive and hash in turn.
-	allQueueBytes = 2 << 20
-)
+// queueBytes bounds the content that waits to be hashed, of all transfers
+// together and besides one frame of each. Where they are many, each receives and
+// hashes in turn.
+const queueBytes = 2 << 20
 
 // Receiver takes files from many senders at once.
 type Receiver struct {
 	p ReceiverParams
 
-	queue atomic.Int64 // left of allQueueBytes
+	queue room // for content that waits to be hashed
 
 	mu        sync.Mutex
 	perIP     map[netip.Addr]int
@@ -133,10 +129,10 @@ func NewReceiver(p ReceiverParams) (*Receiver, error) {
 	}
 	r := &Receiver{
 		p:         p,
+		queue:     room{size: queueBytes},
 		perIP:     make(map[netip.Addr]int),
 		transfers: make(map[transferKey]*transfer),
 	}
-	r.queue.Store(allQueueBytes)
 	return r, nil
 }
 

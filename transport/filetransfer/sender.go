@@ -92,7 +92,8 @@ type link struct {
 	out    *frameWriter
 	steps  *pipeline
 	opened time.Time
-	used   bool // a file has been exchanged over it
+	used   bool  // a file has been exchanged over it
+	early  int64 // size of the largest file that the receiver takes early
 
 	pacing   uint64       // bytes per second as set, 0: no limit
 	segments int          // bytes of a frame that fills two segments
@@ -242,6 +243,7 @@ func (s *Sender) open(ctx context.Context, raw net.Conn) (*link, error) {
 	overhead := 0
 	if s.p.TLS != nil {
 		config := s.p.TLS.Clone()
+		config.DynamicRecordSizingDisabled = true // nobody waits for the first bytes of a file
 		if config.ServerName == "" {
 			config.ServerName, _, _ = net.SplitHostPort(s.p.Address) // checked by NewSender
 		}
@@ -261,6 +263,9 @@ func (s *Sender) open(ctx context.Context, raw net.Conn) (*link, error) {
 	l := &link{
 		raw: raw, conn: conn, in: newFrameReader(conn), out: out,
 		steps: newPipeline(s.p.BufferBytes, nil), opened: time.Now(),
+	}
+	if s.p.TLS != nil {
+		out.cork = func(on bool) { setCork(raw, on) } // TLS writes every record by itself
 	}
 	l.segments = 2*usualSegment - overhead
 	if info, err := tcpInfo(raw); err == nil && info.SegmentBytes > 0 {

@@ -140,8 +140,8 @@ func (s *session) serveV2(ctx context.Context, conn net.Conn) error {
 	s.in = newFrameReader(conn)
 	s.steps = newPipeline(queueBytes, &s.r.queue)
 	s.in.data = s.steps.buffer
-	magic := make([]byte, len(preamble))
-	if _, err := io.ReadFull(s.in.r, magic); err != nil {
+	magic, err := s.in.take(len(preamble))
+	if err != nil {
 		return fmt.Errorf("read preamble: %w", err)
 	}
 	if string(magic) != preamble {
@@ -194,23 +194,23 @@ func (s *session) exchange(ctx context.Context, h *hello) error {
 
 	t := &transfer{file: h.file(), remote: s.remote, interrupt: s.conn.interrupt, done: make(chan struct{})}
 	if err := s.r.claim(ctx, t); err != nil {
-		return s.refuse(t, err)
+		return s.refuse(h, err)
 	}
 	defer s.r.release(t)
 
 	receipt, have, err := s.r.p.Store.Find(ctx, t.file)
 	if err != nil {
-		return s.refuse(t, err)
+		return s.refuse(h, err)
 	}
 	if have {
 		s.r.total.had.Add(1)
-		return s.out.message(frameOffer, offer{State: offerHave, Name: receipt.Name, SHA256: &receipt.SHA256})
+		return s.answer(h, offer{State: offerHave, Name: receipt.Name, SHA256: &receipt.SHA256})
 	}
 	in, err := s.r.p.Store.Open(ctx, t.file, grant.Quota)
 	if err != nil {
-		return s.refuse(t, err)
+		return s.refuse(h, err)
 	}
-	intake := &intake{session: s, transfer: t, file: in, token: h.Token}
+	intake := &intake{session: s, transfer: t, file: in, hello: h}
 	err = intake.run(ctx)
 	if cerr := in.Close(); err == nil && cerr != nil {
 		s.log.Warn("close after commit", "file", t.file.Name, "error", cerr)
@@ -239,9 +239,41 @@ func (s *session) authorize(agent, token string) (Grant, error) {
 
 // refuse answers that this file can't come now. The connection stays for
 // others.
-func (s *session) refuse(t *transfer, err error) error {
+func (s *session) refuse(h *hello, err error) error {
 	s.r.total.refused.Add(1)
 	e := asError(err, CodeStorage)
-	s.log.Warn("refused a file", "agent", t.file.Agent, "file", t.file.Name, "error", e)
-	return s.out.message(frameOffer, refuse(e))
+	s.log.Warn("refused a file", "agent", h.Agent, "file", h.Name, "error", e)
+	return s.answer(h, refuse(e))
+}
+
+// answer sends an OFFER that wants nothing of what has come early, and passes
+// over that.
+func (s *session) answer(h *hello, o offer) error {
+	o.Early = earlyBytes
+	if err := s.out.message(frameOffer, o); err != nil || !h.Early {
+		return err
+	}
+	s.conn.expect(s.r.p.MinProgress, s.r.p.ProgressWindow)
+	s.steps.start(h.Size)
+	defer func() { _ = s.steps.finish() }() // there are no steps that could fail
+	for left := h.Size; ; {
+		t, payload, err := s.in.next()
+		if err != nil {
+			return err
+		}
+		switch t {
+		case frameData:
+			left -= int64(len(payload))
+			if left < 0 {
+				return errorf(CodeProtocol, "more content than the %d bytes announced", h.Size)
+			}
+			_ = s.steps.add(payload[:cap(payload)], nil) // gives the buffer back
+		case frameEnd:
+			return nil
+		case frameError:
+			return decodeFailure(payload)
+		default:
+			return errorf(CodeProtocol, "%v frame where DATA or END is due", t)
+		}
+	}
 }

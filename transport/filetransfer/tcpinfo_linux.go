@@ -93,3 +93,13 @@ func tcpInfo(conn net.Conn) (TCPInfo, error) {
 	})
 	return i, err
 }
+
+// setCork holds segments back that are not full (TCP_CORK, tcp(7)). Where that
+// fails they are just sent.
+func setCork(conn net.Conn, on bool) {
+	value := 0
+	if on {
+		value = 1
+	}
+	_ = withSocket(conn, func(fd int) error { return unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_CORK, value) })
+}

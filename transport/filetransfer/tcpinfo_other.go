@@ -20,3 +20,5 @@ func setDSCP(_ net.Conn, dscp int) error {
 func setPacing(net.Conn, uint64) error { return errLinuxOnly }
 
 func tcpInfo(net.Conn) (TCPInfo, error) { return TCPInfo{}, errLinuxOnly }
+
+func setCork(net.Conn, bool) {}

@@ -1,7 +1,6 @@
 package filetransfer
 
 import (
-	"bufio"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -35,6 +34,9 @@ const (
 	// dataBytes is the most that this package puts into a DATA frame: enough
 	// to make the cost of a frame vanish. With little memory it is less.
 	dataBytes = 128 << 10
+	// earlyBytes is the largest file whose content a receiver takes before
+	// its OFFER has been read.
+	earlyBytes = maxData
 )
 
 type frameType byte
@@ -89,33 +91,78 @@ func putHeader(frame []byte, t frameType) {
 	binary.BigEndian.PutUint32(frame[4:], checksum(frame[:4], payload))
 }
 
-// frameReader takes frames off a connection.
+// frameReader takes frames off a connection. It reads a little ahead, so that
+// frames which follow each other take one Read each.
 type frameReader struct {
-	r   *bufio.Reader
-	buf []byte // a message
-	// data lends a buffer for the payload of a DATA frame of n bytes.
+	r     io.Reader
+	buf   []byte // a message
+	ahead []byte // read and not taken; in buf
+	// data lends a buffer of n bytes or more for the payload of a DATA frame.
 	data func(n int) []byte
 }
 
 // newFrameReader reads from r, which sets the deadlines.
 func newFrameReader(r io.Reader) *frameReader {
 	return &frameReader{
-		r: bufio.NewReaderSize(r, maxMessage), buf: make([]byte, maxMessage),
+		r: r, buf: make([]byte, maxMessage),
 		data: func(n int) []byte { return make([]byte, n) },
 	}
+}
+
+// take returns the next n bytes, at most maxMessage. They are valid until the
+// next call. The error is io.EOF when there is none of them.
+func (f *frameReader) take(n int) ([]byte, error) {
+	if have := len(f.ahead); have < n {
+		copy(f.buf, f.ahead)
+		more, err := io.ReadAtLeast(f.r, f.buf[have:], n-have)
+		f.ahead = f.buf[:have+more]
+		if err != nil {
+			if have > 0 {
+				err = cutShort(err)
+			}
+			return nil, err
+		}
+	}
+	taken := f.ahead[:n]
+	f.ahead = f.ahead[n:]
+	return taken, nil
+}
+
+// content returns the next n bytes in a buffer from data.
+func (f *frameReader) content(n int) ([]byte, error) {
+	buf := f.data(n + headerBytes) // the last of it for the next header
+	have := copy(buf[:n], f.ahead)
+	f.ahead = f.ahead[have:]
+	if have < n {
+		more, err := io.ReadAtLeast(f.r, buf[have:min(len(buf), n+len(f.buf))], n-have)
+		if err != nil {
+			return nil, cutShort(err)
+		}
+		f.ahead = f.buf[:copy(f.buf, buf[n:have+more])]
+	}
+	return buf[:n], nil
+}
+
+// cutShort is the error of a read that ended within a frame.
+func cutShort(err error) error {
+	if errors.Is(err, io.EOF) {
+		return io.ErrUnexpectedEOF
+	}
+	return err
 }
 
 // next returns the next frame. The payload of a message is valid until the next
 // call, that of DATA lies in a buffer from data. The error is io.EOF when the
 // other side ended between two frames, and an [*Error] when it breaks the rules.
 func (f *frameReader) next() (frameType, []byte, error) {
-	var header [headerBytes]byte
-	if _, err := io.ReadFull(f.r, header[:]); err != nil {
+	raw, err := f.take(headerBytes)
+	if err != nil {
 		return 0, nil, err
 	}
+	header := [headerBytes]byte(raw)
 	word := binary.BigEndian.Uint32(header[:])
 	t, length := frameType(word>>24), int(word&0xffffff)
-	limit, buf := maxMessage, f.buf
+	limit := maxMessage
 	switch t {
 	case frameData:
 		limit = maxData
@@ -127,15 +174,14 @@ func (f *frameReader) next() (frameType, []byte, error) {
 	if length > limit {
 		return 0, nil, errorf(CodeCorrupt, "%v frame of %d bytes, %d are allowed", t, length, limit)
 	}
+	var payload []byte
 	if t == frameData {
-		buf = f.data(length)
+		payload, err = f.content(length)
+	} else {
+		payload, err = f.take(length)
 	}
-	payload := buf[:length]
-	if _, err := io.ReadFull(f.r, payload); err != nil {
-		if errors.Is(err, io.EOF) {
-			err = io.ErrUnexpectedEOF
-		}
-		return 0, nil, err
+	if err != nil {
+		return 0, nil, cutShort(err)
 	}
 	sum := checksum(header[:4], payload)
 	if want := binary.BigEndian.Uint32(header[4:]); sum != want {
@@ -144,14 +190,29 @@ func (f *frameReader) next() (frameType, []byte, error) {
 	return t, payload, nil
 }
 
-// frameWriter puts frames on a connection, each in one Write, from any
-// goroutine.
+// appendMessage appends m as a frame of type t.
+func appendMessage(to []byte, t frameType, m any) ([]byte, error) {
+	begin := len(to)
+	to, err := encodeMessage(append(to, make([]byte, headerBytes)...), m)
+	if err != nil {
+		return nil, err
+	}
+	putHeader(to[begin:], t)
+	return to, nil
+}
+
+// frameWriter puts frames on a connection, from any goroutine.
 type frameWriter struct {
 	conn    net.Conn
-	timeout time.Duration // for one frame
+	timeout time.Duration // for one Write
 	// turn holds who writes. It is a channel because testing/synctest lets
 	// no time pass, and so no write time out, while somebody waits for a mutex.
 	turn chan struct{}
+	held []byte // messages that go with the next one; of who has the turn
+
+	// cork holds back what does not fill a segment, until it is called with
+	// false; nil: not needed, everything is one write of the kernel's.
+	cork func(on bool)
 }
 
 func newFrameWriter(conn net.Conn, timeout time.Duration) *frameWriter {
@@ -160,21 +221,43 @@ func newFrameWriter(conn net.Conn, timeout time.Duration) *frameWriter {
 
 // message sends m as a frame of type t.
 func (w *frameWriter) message(t frameType, m any) error {
-	frame, err := encodeMessage(make([]byte, headerBytes, 512), m)
+	w.turn <- struct{}{}
+	defer func() { <-w.turn }()
+	frames, err := appendMessage(w.held, t, m)
 	if err != nil {
 		return err
 	}
-	return w.frame(t, frame)
+	w.held = frames[:0]
+	return w.write(frames)
 }
 
-// frame sends a frame whose payload begins at headerBytes.
-func (w *frameWriter) frame(t frameType, frame []byte) error {
-	putHeader(frame, t)
+// hold sends m as a frame of type t together with the next message.
+func (w *frameWriter) hold(t frameType, m any) error {
 	w.turn <- struct{}{}
 	defer func() { <-w.turn }()
+	held, err := appendMessage(w.held, t, m)
+	if err == nil {
+		w.held = held
+	}
+	return err
+}
+
+// frames sends whole frames.
+func (w *frameWriter) frames(frames []byte) error {
+	w.turn <- struct{}{}
+	defer func() { <-w.turn }()
+	return w.write(frames)
+}
+
+// write is called with the turn held.
+func (w *frameWriter) write(frames []byte) error {
 	if err := w.conn.SetWriteDeadline(time.Now().Add(w.timeout)); err != nil {
 		return err
 	}
-	_, err := w.conn.Write(frame)
+	if w.cork != nil {
+		w.cork(true)
+		defer w.cork(false)
+	}
+	_, err := w.conn.Write(frames)
 	return err
 }

@@ -53,9 +53,12 @@ func (c *Conn) GSO() bool { return c.gso.Load() }
 // Dropped returns how many datagrams found the socket's buffer full.
 func (c *Conn) Dropped() uint64 { return c.dropped.Load() }
 
-// ReadFromAddrPort reads a datagram without allocating.
+// ReadFromAddrPort reads a datagram without allocating; what does not fit in b
+// is lost.
 func (c *Conn) ReadFromAddrPort(b []byte) (int, netip.AddrPort, error) {
-	return c.ReadFromUDPAddrPort(b)
+	r := receivers.Get().(*receiver)
+	defer receivers.Put(r)
+	return r.receive(c, b)
 }
 
 // WriteToAddrPort sends one datagram. The error is ErrFull when it was
@@ -187,4 +190,5 @@ func (b *Batch) send() {
 var (
 	batchBuffers = sync.Pool{New: func() any { return new([maxBatch]byte) }}
 	senders      = sync.Pool{New: func() any { return new(sender) }}
+	receivers    = sync.Pool{New: func() any { return new(receiver) }}
 )

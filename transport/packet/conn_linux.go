@@ -118,6 +118,67 @@ func (s *sender) sendOnce(c *Conn, b []byte, size int, to netip.AddrPort) error 
 	return fmt.Errorf("send to %v: %w", to, err)
 }
 
+// receiver holds the arguments of recvfrom(2), so that a read allocates
+// nothing.
+type receiver struct {
+	buf   []byte
+	from  unix.RawSockaddrInet6 // or the shorter RawSockaddrInet4
+	size  uint32                // of from
+	n     int
+	errno unix.Errno
+	call  func(fd uintptr) bool // recvfrom, bound once
+}
+
+// receive waits for a datagram, or for the read deadline, and puts it in b.
+func (r *receiver) receive(c *Conn, b []byte) (int, netip.AddrPort, error) {
+	if r.call == nil {
+		r.call = r.recvfrom
+	}
+	r.buf = b
+	err := c.raw.Read(r.call)
+	r.buf = nil // it is the caller's
+	if err != nil {
+		return 0, netip.AddrPort{}, err // a net.Error that tells of timeouts
+	}
+	if r.errno != 0 {
+		return 0, netip.AddrPort{}, fmt.Errorf("receive datagram: %w", r.errno)
+	}
+	return r.n, r.source(), nil
+}
+
+// recvfrom reports whether there was something to read, if only an error.
+//
+// As it never waits, the scheduler of Go need not be told of the call: it
+// would wake its watchman for every datagram that comes while all else sleeps.
+func (r *receiver) recvfrom(fd uintptr) bool {
+	for {
+		r.size = unix.SizeofSockaddrInet6
+		n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(unsafe.SliceData(r.buf))),
+			uintptr(len(r.buf)), unix.MSG_DONTWAIT, uintptr(unsafe.Pointer(&r.from)), uintptr(unsafe.Pointer(&r.size)))
+		if r.n, r.errno = int(n), errno; errno != unix.EINTR {
+			return errno != unix.EAGAIN
+		}
+	}
+}
+
+// source returns where the datagram came from.
+func (r *receiver) source() netip.AddrPort {
+	if r.from.Family == unix.AF_INET {
+		sa := (*unix.RawSockaddrInet4)(unsafe.Pointer(&r.from))
+		return netip.AddrPortFrom(netip.AddrFrom4(sa.Addr), port(&sa.Port))
+	}
+	addr := netip.AddrFrom16(r.from.Addr)
+	if r.from.Scope_id != 0 {
+		addr = addr.WithZone(strconv.FormatUint(uint64(r.from.Scope_id), 10))
+	}
+	return netip.AddrPortFrom(addr, port(&r.from.Port))
+}
+
+// port reads a port in network order.
+func port(src *uint16) uint16 {
+	return binary.BigEndian.Uint16((*[2]byte)(unsafe.Pointer(src))[:])
+}
+
 // putPort writes a port in network order.
 func putPort(dst *uint16, port uint16) {
 	binary.BigEndian.PutUint16((*[2]byte)(unsafe.Pointer(dst))[:], port)

@@ -18,3 +18,9 @@ func (*sender) sendOnce(c *Conn, b []byte, _ int, to netip.AddrPort) error {
 	_, err := c.WriteToUDPAddrPort(b, to)
 	return err
 }
+
+type receiver struct{}
+
+func (*receiver) receive(c *Conn, b []byte) (int, netip.AddrPort, error) {
+	return c.ReadFromUDPAddrPort(b)
+}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"os"
 	"testing"
 	"time"
 
@@ -46,6 +47,46 @@ func receive(t *testing.T, c *net.UDPConn, n int) [][]byte {
 		all = append(all, buf[:k])
 	}
 	return all
+}
+
+func TestConnReads(t *testing.T) {
+	for _, network := range []string{"udp4", "udp6"} {
+		t.Run(network, func(t *testing.T) {
+			conn, sender, from := sockets(t, network)
+			to := conn.LocalAddr().(*net.UDPAddr).AddrPort()
+			buf := make([]byte, 1500)
+			for _, size := range []int{1, 0, 1200, 2000} {
+				want := bytes.Repeat([]byte{byte(size)}, size)
+				if _, err := sender.WriteToUDPAddrPort(want, to); err != nil {
+					t.Fatal(err)
+				}
+				n, got, err := conn.ReadFromAddrPort(buf)
+				if err != nil || got != from || !bytes.Equal(buf[:n], want[:min(size, len(buf))]) {
+					t.Errorf("%d bytes from %v: got %d from %v, %v", size, from, n, got, err)
+				}
+			}
+			if err := conn.SetReadDeadline(time.Now().Add(time.Millisecond)); err != nil {
+				t.Fatal(err)
+			}
+			if _, _, err := conn.ReadFromAddrPort(buf); !errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Errorf("after the deadline: %v", err)
+			}
+			if err := conn.SetReadDeadline(time.Time{}); err != nil {
+				t.Fatal(err)
+			}
+			ended := make(chan error, 1)
+			go func() {
+				_, _, err := conn.ReadFromAddrPort(buf)
+				ended <- err
+			}()
+			if err := conn.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if err := <-ended; !errors.Is(err, net.ErrClosed) {
+				t.Errorf("after Close: %v", err)
+			}
+		})
+	}
 }
 
 func TestBatchKeepsDatagramsAndOrder(t *testing.T) {

@@ -14,6 +14,12 @@ const (
 	paceFloor = 20e6     // bit/s, the least rate
 	paceSpeed = 3        // times the stream's bitrate
 
+	// paceMostBurst is the same for fast streams, in bytes, which may send for
+	// paceAhead at once: more than one tick, else they could not keep up. By
+	// default the socket of a receiver holds 92 datagrams on Linux.
+	paceMostBurst = 64 << 10
+	paceAhead     = 2 * paceTick
+
 	// paceLongest bounds what pacing adds to the latency of one picture.
 	paceLongest = 100 * time.Millisecond
 
@@ -96,13 +102,25 @@ func (p *Pacer) Begin(pic *Picture) {
 	}
 	p.windowBytes += pic.Size
 	p.refill()
-	p.burst = paceBurst
+	p.burst = min(max(paceBurst, paceSpeed*p.bitrate*paceAhead.Seconds()), paceMostBurst)
 	p.rate = max(paceSpeed*p.bitrate, paceFloor/8, float64(pic.Size)/paceLongest.Seconds())
 	if p.limit > 0 {
 		p.burst = min(paceBurst, max(p.limit*limitedBurst.Seconds(), limitedLeast))
 		p.rate = min(p.rate, max(limitedSpeed*p.limit, float64(pic.Size)/limitedLongest.Seconds()))
 		p.credit = min(p.credit, p.burst)
 	}
+}
+
+// Grant reports whether n bytes may leave at once, as all of the next picture,
+// and takes the credit for them if so: then there is no need to ask Allow. It
+// comes before Begin.
+func (p *Pacer) Grant(n int) bool {
+	p.refill()
+	if p.credit < float64(n) {
+		return false
+	}
+	p.credit -= float64(n)
+	return true
 }
 
 // Allow takes the credit for a packet of n bytes and reports whether it may

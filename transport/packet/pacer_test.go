@@ -3,6 +3,7 @@ package packet_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -68,6 +69,25 @@ func TestKeyframeFitsTheBottleneck(t *testing.T) {
 				t.Errorf("picture %d of %d bytes took %v", n, size, last)
 			}
 			time.Sleep(max(0, time.Second/60-last))
+		}
+	})
+}
+
+// A stream of 120 Mbit/s at 30 fps must not fall behind, however many groups its
+// pictures leave in.
+func TestFastStreamKeepsUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var clock packet.Clock
+		p := packet.NewPacer(&clock)
+		for n := range 240 {
+			at, groups := sendPaced(t, p, time.Duration(n)*time.Second/30, 500_000)
+			if took := at[len(at)-1]; n > 60 && took > 25*time.Millisecond {
+				t.Fatalf("picture %d took %v", n, took)
+			}
+			if most := slices.Max(groups); most > 66_000 {
+				t.Fatalf("picture %d: %d bytes left at once", n, most)
+			}
+			time.Sleep(max(0, time.Second/30-at[len(at)-1]))
 		}
 	})
 }

@@ -76,9 +76,10 @@ func (r *cameraReader) Len() int {
 	return 0
 }
 
-func (r *cameraReader) RequestKeyframe() { r.camera.wishes.Add(1) }
-func (r *cameraReader) Afford(int)       {}
-func (r *cameraReader) Close()           { r.once.Do(func() { close(r.closed) }) }
+func (r *cameraReader) RequestKeyframe()                   { r.camera.wishes.Add(1) }
+func (r *cameraReader) Afford(int)                         {}
+func (r *cameraReader) Direct(func(*h264.AccessUnit) bool) {}
+func (r *cameraReader) Close()                             { r.once.Do(func() { close(r.closed) }) }
 
 func newPusher(tb testing.TB, url string, c *camera) *Pusher {
 	tb.Helper()

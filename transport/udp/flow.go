@@ -53,10 +53,15 @@ type counters struct {
 // depend on one that could not be sent.
 type flow struct {
 	cut   cutter
-	idle  time.Duration // cut.idle is called after this time without a datagram; 0 means never
+	idle  idleTimes
 	link  link
 	pacer *packet.Pacer
 	count *counters
+
+	// direct lets the goroutine of the camera send what need not be paced. So
+	// no thread is to be woken for a picture, which costs more than to send
+	// it. It is for few flows, as one waits for the other.
+	direct bool
 
 	affordable atomic.Int64 // bit/s that the way carries, 0 without a known limit
 
@@ -64,9 +69,23 @@ type flow struct {
 	datagrams datagrams
 	paced     packet.Picture // what the pacer is told of
 	needKey   bool           // drop everything up to the next IDR
+	pts       time.Duration  // of the last picture
+	steady    bool           // it came soon after the one before
 	last      time.Time      // when something was sent
 	timer     *time.Timer    // until idle, nil without
+	ticking   bool           // the timer runs
 	ended     bool
+}
+
+// idleTimes say after how long without a datagram cut.idle is called. The zero
+// idleTimes mean never.
+type idleTimes struct {
+	between time.Duration // pictures that come slowly
+
+	// stalled is the same for pictures that came faster than that until now:
+	// as long as they do there is nothing to be done, and no need to look so
+	// often whether there is.
+	stalled time.Duration
 }
 
 // run sends what r delivers until ctx ends, or r or the link fails. It closes
@@ -74,7 +93,18 @@ type flow struct {
 func (f *flow) run(ctx context.Context, r Reader) error {
 	defer r.Close()
 	defer f.end()
+	ctx, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
 	pictures, err := catchUp(ctx, r)
+	if f.direct {
+		r.Direct(func(au *h264.AccessUnit) bool {
+			taken, err := f.offer(au, r)
+			if err != nil {
+				fail(err)
+			}
+			return taken
+		})
+	}
 	for err == nil {
 		for _, pic := range pictures {
 			if err = f.sendPicture(ctx, pic, r); err != nil {
@@ -95,9 +125,34 @@ func (f *flow) run(ctx context.Context, r Reader) error {
 	return err
 }
 
+// sendPicture sends a picture, as slowly as pacing wants.
 func (f *flow) sendPicture(ctx context.Context, pic picture, r Reader) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	return f.transmit(ctx, pic, r, false)
+}
+
+// offer sends a picture without waiting for anything, if it can. Keyframes are
+// not for that: they are large, and a new one may have a description to be
+// written to a file.
+func (f *flow) offer(au *h264.AccessUnit, r Reader) (taken bool, err error) {
+	if au.Key || !f.mu.TryLock() {
+		return false, nil
+	}
+	defer f.mu.Unlock()
+	if f.ended || !f.pacer.Grant(au.Size()+au.Size()/headerShare) {
+		return false, nil
+	}
+	return true, f.transmit(context.Background(), picture{au, au.PTS}, r, true)
+}
+
+// headerShare is one byte in how many that all headers of a picture take at
+// most.
+const headerShare = 8
+
+// transmit sends a picture; one that the pacer has granted as a whole is not
+// paced. f.mu is held.
+func (f *flow) transmit(ctx context.Context, pic picture, r Reader, granted bool) error {
 	if f.needKey && !pic.Key {
 		f.count.dropped.Add(1)
 		return nil
@@ -108,9 +163,10 @@ func (f *flow) sendPicture(ctx context.Context, pic picture, r Reader) error {
 	f.paced = packet.Picture{AccessUnit: pic.AccessUnit, Size: len(f.datagrams.buf)}
 	f.pacer.Limit(int(f.affordable.Load()))
 	f.pacer.Begin(&f.paced)
+	f.steady, f.pts = pic.pts-f.pts < f.idle.between, pic.pts
 	f.last = time.Now()
-	err := f.send(ctx)
-	f.restartTimer()
+	err := f.send(ctx, granted)
+	f.startTimer()
 	switch {
 	case errors.Is(err, packet.ErrFull):
 		// A picture with a hole spoils all that follow it.
@@ -125,31 +181,47 @@ func (f *flow) sendPicture(ctx context.Context, pic picture, r Reader) error {
 	return err
 }
 
-// restartTimer makes sendIdle come when nothing else is sent before.
-func (f *flow) restartTimer() {
-	switch wait := f.idle - time.Since(f.last); {
-	case f.idle == 0:
+// startTimer lets sendIdle come when it may have something to do. A timer that
+// runs is left alone: to set it anew for every picture costs a lot.
+func (f *flow) startTimer() {
+	switch {
+	case f.idle.between == 0 || f.ticking:
+		return
 	case f.timer == nil:
-		f.timer = time.AfterFunc(wait, f.sendIdle)
+		f.timer = time.AfterFunc(f.untilIdle(), f.sendIdle)
 	default:
-		f.timer.Reset(wait)
+		f.timer.Reset(f.untilIdle())
 	}
+	f.ticking = true
+}
+
+// untilIdle returns how long nothing more must be sent for cut.idle to be
+// called.
+func (f *flow) untilIdle() time.Duration {
+	wait := f.idle.between
+	if f.steady {
+		wait = f.idle.stalled
+	}
+	return wait - time.Since(f.last)
 }
 
 // sendIdle is called by the timer.
 func (f *flow) sendIdle() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	elapsed := time.Since(f.last)
-	if f.ended || elapsed < f.idle {
-		return // a picture came first
+	f.ticking = false
+	if f.ended {
+		return
 	}
-	f.last = f.last.Add(elapsed)
-	f.datagrams.reset()
-	f.cut.idle(&f.datagrams, elapsed)
-	// An error here will be one of the next picture, too.
-	_ = f.send(context.Background())
-	f.restartTimer()
+	if f.untilIdle() <= 0 {
+		elapsed := time.Since(f.last)
+		f.steady, f.last = false, f.last.Add(elapsed)
+		f.datagrams.reset()
+		f.cut.idle(&f.datagrams, elapsed)
+		// An error here will be one of the next picture, too.
+		_ = f.send(context.Background(), false)
+	}
+	f.startTimer()
 }
 
 // end makes sure that nothing is sent any more.
@@ -162,12 +234,13 @@ func (f *flow) end() {
 	}
 }
 
-// send hands the datagrams to the link, a group at a time when they are many.
-func (f *flow) send(ctx context.Context) error {
+// send hands the datagrams to the link, a group at a time when they are many
+// and not granted together.
+func (f *flow) send(ctx context.Context, granted bool) error {
 	var failure error
 	start := 0
 	for _, end := range f.datagrams.ends {
-		for !f.pacer.Allow(end - start) {
+		for !granted && !f.pacer.Allow(end-start) {
 			failure = first(failure, f.link.flush())
 			if err := f.pacer.Wait(ctx); err != nil {
 				return err

@@ -18,6 +18,7 @@ import (
 // scriptedReader delivers what it was given, then waits.
 type scriptedReader struct {
 	aus    chan *h264.AccessUnit
+	direct func(*h264.AccessUnit) bool
 	wishes int
 	closed bool
 }
@@ -39,10 +40,11 @@ func (r *scriptedReader) Next(ctx context.Context) (*h264.AccessUnit, error) {
 	}
 }
 
-func (r *scriptedReader) Len() int         { return len(r.aus) }
-func (r *scriptedReader) RequestKeyframe() { r.wishes++ }
-func (r *scriptedReader) Afford(int)       {}
-func (r *scriptedReader) Close()           { r.closed = true }
+func (r *scriptedReader) Direct(take func(*h264.AccessUnit) bool) { r.direct = take }
+func (r *scriptedReader) Len() int                                { return len(r.aus) }
+func (r *scriptedReader) RequestKeyframe()                        { r.wishes++ }
+func (r *scriptedReader) Afford(int)                              {}
+func (r *scriptedReader) Close()                                  { r.closed = true }
 
 // recordingLink keeps the groups it was given; from time to time it is full.
 type recordingLink struct {
@@ -50,6 +52,7 @@ type recordingLink struct {
 	at      []time.Time
 	current []int
 	full    func(group int) bool
+	failure error // of every flush
 }
 
 func (l *recordingLink) write(b []byte) error {
@@ -66,7 +69,7 @@ func (l *recordingLink) flush() error {
 	if l.full != nil && l.full(len(l.groups)-1) {
 		return packet.ErrFull
 	}
-	return nil
+	return l.failure
 }
 
 // plainCutter makes datagrams of 1000 bytes.
@@ -177,18 +180,121 @@ func TestClockGoesOnBetweenPictures(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		link := &recordingLink{}
 		f, _ := testFlow(link)
-		f.idle = tsIdle
+		f.idle = idleTimes{between: tsIdle, stalled: tsStalled}
 		r := newScriptedReader(clip.Synthetic(1, 30, 30, 100, 100)...)
 		stop := runFlow(t.Context(), f, r)
 		time.Sleep(time.Second)
 		_ = stop()
 		for i := 1; i < len(link.at); i++ {
-			if d := link.at[i].Sub(link.at[i-1]); d > 40*time.Millisecond {
-				t.Errorf("nothing for %v", d)
+			limit := 40 * time.Millisecond
+			if i == 1 { // the pictures have just stopped
+				limit = 100 * time.Millisecond
+			}
+			if d := link.at[i].Sub(link.at[i-1]); d > limit {
+				t.Errorf("nothing for %v behind datagram %d", d, i)
 			}
 		}
-		if n := len(link.at); n < 25 || n > 30 {
-			t.Errorf("%d datagrams in a second", n)
+		if n := len(link.at) - 1; n < 24 || n > 28 {
+			t.Errorf("%d datagrams with a clock in a second", n)
+		}
+	})
+}
+
+// Slow pictures have the clock between them from the first one on.
+func TestClockGoesOnBetweenSlowPictures(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		link := &recordingLink{}
+		f, _ := testFlow(link)
+		f.idle = idleTimes{between: tsIdle, stalled: tsStalled}
+		r := newScriptedReader()
+		stop := runFlow(t.Context(), f, r)
+		for _, au := range clip.Synthetic(20, 10, 20, 100, 100) {
+			r.aus <- au
+			time.Sleep(100 * time.Millisecond)
+		}
+		_ = stop()
+		for i := 1; i < len(link.at); i++ {
+			if d := link.at[i].Sub(link.at[i-1]); d > 40*time.Millisecond && i > 1 {
+				t.Errorf("nothing for %v behind datagram %d", d, i)
+			}
+		}
+	})
+}
+
+func TestDirectFlowSendsWhatNeedNotWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		link := &recordingLink{}
+		f, cutter := testFlow(link)
+		f.direct = true
+		aus := clip.Synthetic(8, 60, 8, 16_000, 16_000)
+		aus[6].NALUs = [][]byte{make([]byte, 60_000)} // must be paced
+		r := newScriptedReader(aus[0])
+		stop := runFlow(t.Context(), f, r)
+		var want []time.Duration
+		for i, au := range aus[1:] {
+			time.Sleep(time.Second / 60)
+			synctest.Wait()
+			taken := r.direct(au)
+			if small := i+1 != 6; taken != small {
+				t.Errorf("picture %d of %d bytes: taken %v", i+1, au.Size(), taken)
+			}
+			if taken {
+				want = append(want, au.PTS)
+			}
+		}
+		if !slices.Equal(cutter.pts[1:], want) {
+			t.Errorf("sent %v at once, want %v", cutter.pts[1:], want)
+		}
+		if r.direct(clip.Synthetic(1, 60, 1, 100, 100)[0]) {
+			t.Error("a keyframe was taken")
+		}
+		_ = stop()
+		if r.direct(aus[1]) {
+			t.Error("a picture was taken after the end")
+		}
+	})
+}
+
+// Pictures that come in a burst are paced, whoever sends them.
+func TestDirectFlowIsPaced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, _ := testFlow(&recordingLink{})
+		f.direct = true
+		aus := clip.Synthetic(4, 60, 4, 16_000, 100)
+		r := newScriptedReader(aus[0])
+		stop := runFlow(t.Context(), f, r)
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if !r.direct(aus[1]) || r.direct(aus[2]) {
+			t.Error("not one of two pictures at the same time left at once")
+		}
+		_ = stop()
+	})
+}
+
+func TestDirectFlowEndsWithItsLink(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		gone := errors.New("gone")
+		link := &recordingLink{}
+		f, _ := testFlow(link)
+		f.direct = true
+		aus := clip.Synthetic(4, 60, 4, 100, 100)
+		r := newScriptedReader(aus[0])
+		done := make(chan error, 1)
+		go func() { done <- f.run(t.Context(), r) }()
+		synctest.Wait()
+		link.failure = packet.ErrFull
+		if !r.direct(aus[1]) || !r.direct(aus[2]) || f.count.dropped.Load() != 2 || r.wishes != 1 {
+			t.Errorf("a full socket: %d pictures dropped, %d wishes for a keyframe; want 2 and 1", f.count.dropped.Load(), r.wishes)
+		}
+		f.mu.Lock()
+		f.needKey, link.failure = false, gone
+		f.mu.Unlock()
+		if !r.direct(aus[3]) {
+			t.Error("not taken")
+		}
+		if err := <-done; !errors.Is(err, gone) {
+			t.Errorf("run ended with %v", err)
 		}
 	})
 }
@@ -212,7 +318,7 @@ func BenchmarkFlow(b *testing.B) {
 			defer conn.Close()
 			f := p.newTSFlow(&batchLink{conn: conn, to: to})
 			if scheme == "rtp" {
-				f.cut, f.idle = p.rtp, 0
+				f.cut, f.idle = p.rtp, idleTimes{}
 			}
 			defer f.end()
 			r := newScriptedReader()

@@ -15,6 +15,12 @@ type Reader interface {
 	// Next returns the next picture, waiting for it until ctx ends.
 	Next(ctx context.Context) (*h264.AccessUnit, error)
 
+	// Direct lets take have the pictures that come while Next waits, on the
+	// goroutine that makes them. take reports whether it took the picture; if
+	// not, Next returns it. take never waits, and calls nothing of the reader
+	// but RequestKeyframe.
+	Direct(take func(au *h264.AccessUnit) bool)
+
 	// Len returns how many pictures Next would return without waiting.
 	Len() int
 

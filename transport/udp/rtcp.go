@@ -138,8 +138,8 @@ func (r *senderReports) feedback(from uint32, rr rtcp.ReceptionReport, now time.
 	return f, true
 }
 
-// reportRTP sends a sender report every second until ctx ends.
-func (p *Pusher) reportRTP(ctx context.Context, conn *packet.Conn) {
+// reportRTP sends a sender report every reportInterval until ctx ends.
+func (p *Pusher) reportRTP(ctx context.Context, conn *packet.Conn, to netip.AddrPort) {
 	cname := fmt.Sprintf("%08x@lenscast", p.rtp.reports.ssrc)
 	ticker := time.NewTicker(reportInterval)
 	defer ticker.Stop()
@@ -155,7 +155,7 @@ func (p *Pusher) reportRTP(ctx context.Context, conn *packet.Conn) {
 		}
 		if b := p.rtp.reports.report(now, cname); b != nil {
 			// Whether anybody listens for reports is not known.
-			_, _ = conn.Write(b)
+			_, _ = conn.WriteToAddrPort(b, to)
 		}
 		if err := p.rtp.fileError(); err != nil {
 			p.p.Log.Warn("session description not written", "error", err)

@@ -210,17 +210,18 @@ func (p *Pusher) runRTP(ctx context.Context) error {
 	if err := p.probe(conn, p.rtp.delimiter()); err != nil {
 		return err
 	}
-	control, _, err := dial(ctx, d, d.Port+1)
+	control, controlTo, err := dial(ctx, d, d.Port+1)
 	if err != nil {
 		return err
 	}
 	p.rtp.setAddress(to.Addr())
 	reader := p.p.Open()
 	f := &flow{
-		cut:   p.rtp,
-		link:  &batchLink{conn: conn, to: to},
-		pacer: packet.NewPacer(p.p.Clock),
-		count: &p.count,
+		cut:    p.rtp,
+		link:   &batchLink{conn: conn, to: to},
+		pacer:  packet.NewPacer(p.p.Clock),
+		count:  &p.count,
+		direct: true,
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -234,7 +235,7 @@ func (p *Pusher) runRTP(ctx context.Context) error {
 	p.changeReceivers(1)
 
 	var reports sync.WaitGroup
-	reports.Go(func() { p.reportRTP(ctx, control) })
+	reports.Go(func() { p.reportRTP(ctx, control, controlTo) })
 	err = p.noteRefusal(f.run(ctx, reader))
 	cancel(nil)
 	reports.Wait()

@@ -27,16 +27,13 @@ const (
 	// srtReportEvery how many looks are one report.
 	srtStatsInterval = 100 * time.Millisecond
 	srtReportEvery   = 10
-
-	// srtAsked is how often a receiver asks for a lost packet: every half a
-	// round trip until it comes (draft-sharabayko-srt section 4.8.2), and
-	// each time gosrt sends it and counts it as lost.
-	srtAsked = 2
 )
 
-// srtConfig has the options of SRT that a destination sets.
-func srtConfig(d Destination) srt.Config {
+// srtConfig has the options of SRT that a destination sets, and tells log of
+// losses.
+func srtConfig(d Destination, log srt.Logger) srt.Config {
 	c := srt.DefaultConfig()
+	c.Logger = log
 	c.Latency = d.Latency
 	c.Passphrase = d.secret
 	c.PBKeylen = d.KeyLength
@@ -60,24 +57,28 @@ func (p *Pusher) runSRTCaller(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	conn, err := srtDial(d, to, rtt)
+	losses := newLossLog()
+	conn, err := srtDial(d, to, rtt, losses)
 	if err != nil {
 		return err
 	}
 	p.changeReceivers(1)
-	return p.serveSRT(ctx, conn)
+	return p.serveSRT(ctx, conn, losses)
 }
 
-// serveSRT sends on a connection until it ends, and closes it.
-func (p *Pusher) serveSRT(ctx context.Context, conn srt.Conn) error {
+// serveSRT sends on a connection, whose losses are logged, until it ends, and
+// closes it.
+func (p *Pusher) serveSRT(ctx context.Context, conn srt.Conn, losses *lossLog) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer watchSRT(conn, cancel)()
+	losses.watch(conn.SocketId())
+	defer losses.forget(conn.SocketId())
 
 	reader := p.p.Open()
 	flow := p.newTSFlow(srtLink{conn})
 	var stats sync.WaitGroup
-	stats.Go(func() { p.watchSRTStats(ctx, conn, newFollower(flow, reader)) })
+	stats.Go(func() { p.watchSRTStats(ctx, conn, losses, newFollower(flow, reader)) })
 	err := flow.run(ctx, reader)
 	cancel(nil)
 	stats.Wait()
@@ -128,36 +129,18 @@ func watchSRT(conn srt.Conn, failed func(error)) (stop func()) {
 
 // watchSRTStats follows the network, and reports how the connection does, until
 // ctx ends.
-func (p *Pusher) watchSRTStats(ctx context.Context, conn srt.Conn, to *follower) {
+func (p *Pusher) watchSRTStats(ctx context.Context, conn srt.Conn, losses *lossLog, to *follower) {
 	ticker := time.NewTicker(srtStatsInterval)
 	defer ticker.Stop()
 	var s srt.Statistics
-	var buffered uint64 // bytes not acknowledged at the last look
-	var received float64
+	var look srtLook
 	for n := 1; ; n++ {
 		select {
 		case <-ctx.Done():
 			return
 		case now := <-ticker.C:
 			conn.Stats(&s)
-			f := packet.Feedback{
-				At:      now,
-				RTT:     time.Duration(s.Instantaneous.MsRTT * float64(time.Millisecond)),
-				Backlog: time.Duration(s.Instantaneous.MsSendBuf) * time.Millisecond,
-			}
-			if sent := s.Interval.PktSent; sent > 0 {
-				f.Loss = float64(s.Interval.PktRetrans) / srtAsked / float64(sent)
-			}
-			// What left the buffer has arrived, or was given up. A hole
-			// holds up the acknowledgement of all that follows it, hence
-			// the mean.
-			left := float64(s.Interval.ByteSentUnique) - float64(s.Interval.ByteSendDrop) -
-				(float64(s.Instantaneous.ByteSendBuf) - float64(buffered))
-			buffered = s.Instantaneous.ByteSendBuf
-			if ms := s.Interval.MsInterval; ms > 0 {
-				received += (max(left, 0)*8000/float64(ms) - received) / 2
-			}
-			f.ReceiveRate = received
+			f := look.feedback(&s, losses.lost(conn.SocketId()), now)
 			f = to.hear(f, s.Accumulated.ByteSentUnique)
 			if s.Interval.PktSndDrop > 0 {
 				to.reader.RequestKeyframe() // what was given up has left a hole
@@ -167,4 +150,37 @@ func (p *Pusher) watchSRTStats(ctx context.Context, conn srt.Conn, to *follower)
 			}
 		}
 	}
+}
+
+// srtLook is what a look at the statistics is compared with: the one before.
+type srtLook struct {
+	buffered uint64  // bytes not acknowledged
+	lost     uint64  // packets, of all
+	received float64 // bit/s, the mean of a few looks
+}
+
+// feedback makes of the statistics, and of how many packets were lost until
+// now, what they tell of the way there.
+func (l *srtLook) feedback(s *srt.Statistics, lost uint64, now time.Time) packet.Feedback {
+	f := packet.Feedback{
+		At:      now,
+		RTT:     time.Duration(s.Instantaneous.MsRTT * float64(time.Millisecond)),
+		Backlog: time.Duration(s.Instantaneous.MsSendBuf) * time.Millisecond,
+	}
+	if sent := s.Interval.PktSentUnique; sent > 0 {
+		f.Loss = min(float64(lost-l.lost)/float64(sent), 1)
+	}
+	// What left the buffer was acknowledged, which says that it has arrived
+	// or that the receiver waits for it no longer (draft-sharabayko-srt
+	// section 4.6): so what was lost does not count, though some of it came
+	// at the second try. A hole holds up the acknowledgement of all that
+	// follows it, hence the mean.
+	sent := float64(s.Interval.ByteSentUnique)
+	left := sent - float64(s.Interval.ByteSendDrop) - (float64(s.Instantaneous.ByteSendBuf) - float64(l.buffered))
+	if ms := s.Interval.MsInterval; ms > 0 {
+		l.received += ((left-f.Loss*sent)*8000/float64(ms) - l.received) / 2
+	}
+	f.ReceiveRate = max(l.received, 1) // 0 would say that it is not known
+	l.buffered, l.lost = s.Instantaneous.ByteSendBuf, lost
+	return f
 }

@@ -16,11 +16,10 @@ import (
 )
 
 // srtDial makes the connection. The listener has just answered, in rtt.
-func srtDial(d Destination, to netip.AddrPort, rtt time.Duration) (srt.Conn, error) {
-	config := srtConfig(d)
+func srtDial(d Destination, to netip.AddrPort, rtt time.Duration, log srt.Logger) (srt.Conn, error) {
+	linger := &lingerLogger{Logger: log}
+	config := srtConfig(d, linger)
 	config.ConnectionTimeout = max(10*rtt, time.Second)
-	linger := &lingerLogger{Logger: srt.NewLogger(nil)}
-	config.Logger = linger
 	conn, err := srt.Dial("srt", to.String(), config)
 	if err != nil {
 		return nil, fmt.Errorf("%w: check passphrase and streamid", err)
@@ -43,6 +42,7 @@ func (l *lingerLogger) Print(topic string, socketID uint32, skip int, message fu
 	if topic == "dial" && !l.off.Load() && message() == "closing socket" {
 		time.Sleep(3100 * time.Millisecond)
 	}
+	l.Logger.Print(topic, socketID, skip, message)
 }
 
 // knock asks a listener whether it is there, and tells the round trip. It is

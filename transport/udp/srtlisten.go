@@ -22,7 +22,8 @@ func (p *Pusher) runSRTListener(ctx context.Context) error {
 		}
 		d.Host = ip.String()
 	}
-	listener, err := srt.Listen("srt", d.address(), srtConfig(d))
+	losses := newLossLog()
+	listener, err := srt.Listen("srt", d.address(), srtConfig(d, losses))
 	if err != nil {
 		return err
 	}
@@ -49,7 +50,7 @@ func (p *Pusher) runSRTListener(ctx context.Context) error {
 		p.p.Log.Info("caller connected", "push", p.p.Destination.String(), "caller", conn.RemoteAddr().String())
 		callers.Go(func() {
 			defer p.changeReceivers(-1)
-			if err := p.serveSRT(ctx, conn); ctx.Err() == nil {
+			if err := p.serveSRT(ctx, conn, losses); ctx.Err() == nil {
 				p.p.Log.Info("caller gone", "push", p.p.Destination.String(), "caller", conn.RemoteAddr().String(), "reason", err)
 			}
 		})

@@ -2,11 +2,13 @@ package webrtc
 
 import (
 	"encoding/binary"
+	"io"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/pion/rtcp"
+	"github.com/pion/transport/v4/packetio"
 
 	"github.com/lenscast/lenscast/transport/packet"
 )
@@ -19,7 +21,7 @@ const (
 	formatTransportCC = 15
 )
 
-// feedback is what the other end reports (RFC 3550, RFC 4585, RFC 5104), read
+// feedback is what the other end reports (RFC 3550, RFC 4585, RFC 5104), heard
 // by one goroutine.
 type feedback struct {
 	nacks, plis atomic.Uint64
@@ -33,6 +35,37 @@ type feedback struct {
 type wisher interface {
 	requestKeyframe()
 	afford(bitsPerSecond int) // 0 is no known limit
+}
+
+// incoming takes what the other end sends about one SSRC, which pion/srtp has
+// decrypted and would otherwise keep until somebody reads it. A packet is handled
+// in the goroutine that decrypts, so that none has to be woken for it, and
+// nothing waits in memory.
+type incoming func(raw []byte)
+
+func (hear incoming) Write(raw []byte) (int, error) {
+	hear(raw)
+	return len(raw), nil
+}
+
+// Read says that there is nothing to read, ever.
+func (hear incoming) Read([]byte) (int, error) { return 0, io.EOF }
+
+func (hear incoming) Close() error { return nil }
+
+// incoming is the BufferFactory of the peer connection. Whoever only receives
+// should not send media; if it does, that goes nowhere.
+func (s *sender) incoming(kind packetio.BufferPacketType, ssrc uint32) io.ReadWriteCloser {
+	if kind != packetio.RTCPBufferPacket {
+		return incoming(func([]byte) {})
+	}
+	return incoming(func(raw []byte) {
+		if !closed(s.out.bound) || ssrc != s.out.ssrc {
+			return
+		}
+		s.lastReport.Store(time.Now().UnixMilli())
+		s.back.handle(raw, s.out, s)
+	})
 }
 
 // handle reads a compound packet about stream o, answers NACKs, and passes on

@@ -83,6 +83,7 @@ func newSender(p senderParams) (*sender, error) {
 		route: p.route, out: newOutgoing(p.route, p.pacing), packets: p.packets, end: p.end,
 		link: newLink(), up: event{c: make(chan struct{})}, shown: math.MinInt64,
 	}
+	p.settings.BufferFactory = s.incoming
 	var err error
 	if s.pc, err = newAPI(p.media, p.settings).NewPeerConnection(p.configuration); err != nil {
 		return nil, fmt.Errorf("make peer connection: %w", err)
@@ -152,11 +153,6 @@ func (s *sender) play(ctx context.Context, open func() Reader, connected func())
 	}
 	connected()
 
-	feedbackDone := make(chan struct{})
-	go func() {
-		defer close(feedbackDone)
-		s.readFeedback()
-	}()
 	err := s.sendWhileUp(ctx)
 	for errors.Is(err, errInterrupted) {
 		// What was sent to nobody is a gap: begin anew when there is
@@ -167,8 +163,6 @@ func (s *sender) play(ctx context.Context, open func() Reader, connected func())
 			err = s.sendWhileUp(ctx)
 		}
 	}
-	_ = s.rtp.Stop() // ends readFeedback
-	<-feedbackDone
 	return err
 }
 
@@ -282,19 +276,6 @@ func (r *reports) made(now time.Time, au *h264.AccessUnit, octets uint64) uint64
 	}
 	*r = reports{now, au.Captured, au.PTS, octets}
 	return bitrate
-}
-
-// readFeedback reads RTCP until the sender is stopped.
-func (s *sender) readFeedback() {
-	buf := make([]byte, 1500)
-	for {
-		n, _, err := s.rtp.Read(buf)
-		if err != nil {
-			return
-		}
-		s.lastReport.Store(time.Now().UnixMilli())
-		s.back.handle(buf[:n], s.out, s)
-	}
 }
 
 // requestKeyframe and afford pass on what the other end wishes, to the reader

@@ -34,6 +34,8 @@ const (
 	settled = 10 * time.Second // when the link becomes narrow
 	narrow  = 20 * time.Second // how long it stays so
 	after   = 20 * time.Second // how long it is watched wide again
+
+	watchInterval = 100 * time.Millisecond // between two looks at agent and receiver
 )
 
 func main() { command.Main("adapt", run) }
@@ -43,6 +45,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	agent := flags.String("agent", "", "the lenscast binary")
 	kinds := flags.String("kinds", "whep,whip,srt,rtp", "what to measure")
 	buffers := flags.String("buffers", "50ms,250ms", "queues of the link")
+	every := flags.Duration("every", time.Second, "time between the lines of the tables, at least 100ms")
 	receive := flags.String("receive", "", "used by adapt itself to start a receiver of this kind")
 	watch := flags.Bool("watch", false, "used by adapt itself to ask the agent")
 	if err := flags.Parse(args); err != nil {
@@ -63,7 +66,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 			if err != nil {
 				return fmt.Errorf("%s, queue of %s: %w", kind, buffer, err)
 			}
-			failed += r.print(out)
+			failed += r.print(out, max(*every, watchInterval))
 		}
 	}
 	if failed > 0 {
@@ -194,7 +197,7 @@ func link(ctx context.Context, verb string, rate int, buffer string) error {
 
 // watchAgent asks the agent ten times a second, and writes what it says.
 func watchAgent(ctx context.Context, out io.Writer) error {
-	tick := time.NewTicker(100 * time.Millisecond)
+	tick := time.NewTicker(watchInterval)
 	defer tick.Stop()
 	for {
 		select {

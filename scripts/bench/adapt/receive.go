@@ -38,7 +38,7 @@ func receiveKind(ctx context.Context, kind string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	tick := time.NewTicker(100 * time.Millisecond)
+	tick := time.NewTicker(watchInterval)
 	defer tick.Stop()
 	for {
 		select {

@@ -76,16 +76,16 @@ func (r *result) await(ctx context.Context, length time.Duration) error {
 }
 
 // print prints the time series and the goals, and returns how many were missed.
-func (r *result) print(out io.Writer) (missed int) {
+func (r *result) print(out io.Writer, every time.Duration) (missed int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	fmt.Fprintf(out, "\n%s, queue of %s\n%8s %8s %8s %6s %5s %9s %7s\n", r.kind, r.buffer,
 		"s", "told", "received", "width", "fps", "latency", "broken")
 	zero := r.down.Add(-settled)
-	for at := zero; at.Before(r.end); at = at.Add(time.Second) {
-		t, g := r.second(at)
-		fmt.Fprintf(out, "%8.0f %8.2f %8.2f %6d %5d %9v %7d %s\n", at.Sub(zero).Seconds(), t.Target/1e6, float64(g.Bytes)*8/1e6,
-			t.Width, g.Pictures, g.Latency.Round(time.Millisecond), g.Broken, t.Reduced)
+	for at := zero; at.Before(r.end); at = at.Add(every) {
+		t, g := r.between(at, every)
+		fmt.Fprintf(out, "%8.1f %8.2f %8.2f %6d %5.0f %9v %7d %s\n", at.Sub(zero).Seconds(), t.Target/1e6, float64(g.Bytes)*8/1e6/every.Seconds(),
+			t.Width, float64(g.Pictures)/every.Seconds(), g.Latency.Round(time.Millisecond), g.Broken, t.Reduced)
 	}
 	goal := func(what string, took, limit time.Duration) {
 		verdict := "ok"
@@ -103,15 +103,15 @@ func (r *result) print(out io.Writer) (missed int) {
 	return missed
 }
 
-// second sums up what was in the second from at on.
-func (r *result) second(at time.Time) (t told, g got) {
+// between sums up what was from at on, for so long.
+func (r *result) between(at time.Time, length time.Duration) (t told, g got) {
 	for _, x := range r.tolds {
-		if d := x.At.Sub(at); d >= 0 && d < time.Second {
+		if d := x.At.Sub(at); d >= 0 && d < length {
 			t = x
 		}
 	}
 	for _, x := range r.gots {
-		if d := x.At.Sub(at); d >= 0 && d < time.Second {
+		if d := x.At.Sub(at); d >= 0 && d < length {
 			g.Bytes += x.Bytes
 			g.Pictures += x.Pictures
 			g.Broken += x.Broken

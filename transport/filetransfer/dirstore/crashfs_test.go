@@ -235,20 +235,22 @@ func (p *process) Mkdir(name string, _ fs.FileMode) error {
 	return nil
 }
 
-func (p *process) Link(from, to string) error {
-	err := p.enter("link", to)
+// Move is two changes, each of them lost or not by itself.
+func (p *process) Move(from, to string) error {
+	err := p.enter("move", to)
 	defer p.mu.Unlock()
 	if err != nil {
 		return err
 	}
 	n, dir := p.find(from), p.find(path.Dir(to))
 	if n == nil || dir == nil {
-		return failed("link", to, fs.ErrNotExist)
+		return failed("move", to, fs.ErrNotExist)
 	}
 	if p.find(to) != nil {
-		return failed("link", to, fs.ErrExist)
+		return failed("move", to, fs.ErrExist)
 	}
 	dir.change(change{set: path.Base(to), node: n})
+	p.find(path.Dir(from)).change(change{remove: path.Base(from)})
 	return nil
 }
 

@@ -73,9 +73,8 @@ func (d *Dir) OpenFile(name string, flag int, perm fs.FileMode) (File, error) {
 // Mkdir makes one folder.
 func (d *Dir) Mkdir(name string, perm fs.FileMode) error { return d.root.Mkdir(name, perm) }
 
-// Link gives the file from the second name to. FAT and its kin have no links:
-// there it is moved, which does not replace either.
-func (d *Dir) Link(from, to string) error { return d.link(from, to) }
+// Move gives the file from the name to, in the place of none.
+func (d *Dir) Move(from, to string) error { return d.move(from, to) }
 
 // Rename moves the file from to the name to, in the place of what is there.
 func (d *Dir) Rename(from, to string) error { return d.root.Rename(from, to) }

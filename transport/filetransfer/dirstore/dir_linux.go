@@ -118,31 +118,18 @@ func (d *Dir) remove(name string) error {
 	})
 }
 
-func (d *Dir) link(from, to string) error {
+func (d *Dir) move(from, to string) error {
 	if d.base == nil {
-		err := d.root.Link(from, to)
-		if noLinks(err) {
-			return d.moveNoReplace(from, to)
-		}
-		return err
+		return d.moveByRoot(from, to)
 	}
-	return d.inFolder("link", from, func(fromDir int, from string) error {
-		return d.inFolder("link", to, func(toDir int, to string) error {
-			err := unix.Linkat(fromDir, from, toDir, to, 0)
-			if noLinks(err) {
-				return unix.Renameat2(fromDir, from, toDir, to, unix.RENAME_NOREPLACE)
-			}
-			return err
+	return d.inFolder("move", from, func(fromDir int, from string) error {
+		return d.inFolder("move", to, func(toDir int, to string) error {
+			return moveNoReplace(fromDir, from, toDir, to)
 		})
 	})
 }
 
-// noLinks tells whether Link failed because the file system has no links.
-func noLinks(err error) bool {
-	return errors.Is(err, unix.EPERM) || errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.EMLINK)
-}
-
-func (d *Dir) moveNoReplace(from, to string) error {
+func (d *Dir) moveByRoot(from, to string) error {
 	fromDir, err := d.root.Open(path.Dir(from))
 	if err != nil {
 		return err
@@ -153,9 +140,22 @@ func (d *Dir) moveNoReplace(from, to string) error {
 		return err
 	}
 	defer toDir.Close() // likewise
-	err = unix.Renameat2(int(fromDir.Fd()), path.Base(from), int(toDir.Fd()), path.Base(to), unix.RENAME_NOREPLACE)
+	err = moveNoReplace(int(fromDir.Fd()), path.Base(from), int(toDir.Fd()), path.Base(to))
 	if err != nil {
-		return &fs.PathError{Op: "rename", Path: to, Err: err}
+		return &fs.PathError{Op: "move", Path: to, Err: err}
 	}
 	return nil
+}
+
+// moveNoReplace moves a file between two open folders. A file system that can't
+// move without replacing, such as NFS, says EINVAL (renameat2(2)); it has links.
+func moveNoReplace(fromDir int, from string, toDir int, to string) error {
+	err := unix.Renameat2(fromDir, from, toDir, to, unix.RENAME_NOREPLACE)
+	if !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOSYS) {
+		return err
+	}
+	if err := unix.Linkat(fromDir, from, toDir, to, 0); err != nil {
+		return err
+	}
+	return unix.Unlinkat(fromDir, from, 0)
 }

@@ -30,4 +30,9 @@ func (d *Dir) open(name string, flag int, perm fs.FileMode) (*os.File, error) {
 
 func (d *Dir) remove(name string) error { return d.root.Remove(name) }
 
-func (d *Dir) link(from, to string) error { return d.root.Link(from, to) }
+func (d *Dir) move(from, to string) error {
+	if err := d.root.Link(from, to); err != nil { // Rename would replace
+		return err
+	}
+	return d.root.Remove(from)
+}

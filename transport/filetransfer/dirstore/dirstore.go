@@ -12,10 +12,11 @@
 //   - A partial file counts up to the offset in its sidecar, which is written
 //     after the content before that offset is on the disk.
 //   - A partial file without a sidecar counts nothing. It is removed and made
-//     anew, never truncated: it may be a second name of a finished file.
+//     anew, never truncated: after a power cut it may be a second name of a
+//     finished file.
 //   - Before a file gets its final name its content is on the disk, whole and
 //     verified, and its sidecar is gone for good.
-//   - The final name is a hard link, which never takes another file's place.
+//   - The file is moved to its final name, never in the place of another file.
 //   - What is confirmed is on the disk with its name: file, folder, and the
 //     folders above it.
 package dirstore
@@ -309,9 +310,9 @@ func (s *Store) forgetDirs() {
 // maxKnownDirs bounds the memory of folders; forgetting costs a sync each.
 const maxKnownDirs = 4096
 
-// place links the verified partial file of f to a name of its own, and returns
-// that. When a file of the same content has the name already, nothing is made
-// and that one is it.
+// place moves the verified partial file of f to a name of its own, and returns
+// that. When a file of the same content has the name already, that one is it
+// and the partial file is removed.
 func (s *Store) place(ctx context.Context, f filetransfer.File, size int64, sum filetransfer.Digest) (string, error) {
 	dir := folder(f)
 	for n := 1; n <= maxNumber; n++ {
@@ -330,13 +331,13 @@ func (s *Store) place(ctx context.Context, f filetransfer.File, size int64, sum 
 		if taken {
 			continue // its twin is there: another file on a disk that folds case
 		}
-		err = s.fs.Link(partialPath(f), final)
+		err = s.fs.Move(partialPath(f), final)
 		if errors.Is(err, fs.ErrNotExist) {
 			s.forgetDirs()
 			if err := s.ensureDir(dir); err != nil {
 				return "", err
 			}
-			err = s.fs.Link(partialPath(f), final)
+			err = s.fs.Move(partialPath(f), final)
 		}
 		if err == nil {
 			return final, nil
@@ -349,7 +350,7 @@ func (s *Store) place(ctx context.Context, f filetransfer.File, size int64, sum 
 			return "", err
 		}
 		if same {
-			return final, nil
+			return final, s.drop(partialPath(f))
 		}
 	}
 	return "", fmt.Errorf("all of %d names like %s are taken", maxNumber, f.Name)

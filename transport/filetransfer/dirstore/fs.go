@@ -20,9 +20,10 @@ const (
 type FS interface {
 	OpenFile(name string, flag int, perm fs.FileMode) (File, error)
 	Mkdir(name string, perm fs.FileMode) error
-	// Link gives the file a second name, or moves it where the file system
-	// has no links; it never replaces a file.
-	Link(from, to string) error
+	// Move gives the file the name to instead of from, in another folder
+	// maybe. It never replaces a file. A power cut may leave either name, or
+	// both.
+	Move(from, to string) error
 	Rename(from, to string) error
 	Remove(name string) error
 	Lstat(name string) (fs.FileInfo, error)

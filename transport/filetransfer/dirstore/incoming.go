@@ -26,7 +26,7 @@ type incoming struct {
 	offset  int64 // written
 	sidecar bool  // there is one on the disk that is of this file
 	stale   bool  // there is one that is not
-	placed  bool  // the partial name is gone, or of no use
+	placed  bool  // the partial name is gone
 }
 
 func (in *incoming) open() error {
@@ -161,8 +161,8 @@ func (in *incoming) commit(ctx context.Context, sum filetransfer.Digest) (string
 	if err := s.ensureDir(folder(in.f)); err != nil { // before anything is given up
 		return "", fmt.Errorf("make folder of %s: %w", in.f.Name, err)
 	}
-	// From here on the partial file may be the finished one by another name,
-	// so nobody may go on writing it.
+	// From here on the partial name may be another of the finished file, after a
+	// power cut say, so nobody may go on writing it.
 	if err := in.dropSidecar(); err != nil {
 		return "", err
 	}
@@ -170,6 +170,7 @@ func (in *incoming) commit(ctx context.Context, sum filetransfer.Digest) (string
 	if err != nil {
 		return "", fmt.Errorf("give %s its name: %w", in.f.Name, err)
 	}
+	in.placed = true
 	if err := in.file.SetModified(in.f.Modified); err != nil {
 		return "", fmt.Errorf("set time of %s: %w", final, err)
 	}
@@ -180,10 +181,6 @@ func (in *incoming) commit(ctx context.Context, sum filetransfer.Digest) (string
 	if err := in.remember(final, sum); err != nil {
 		return "", fmt.Errorf("note %s as confirmed: %w", final, err)
 	}
-	if err := s.drop(partialPath(in.f)); err != nil {
-		return "", fmt.Errorf("remove partial name: %w", err)
-	}
-	in.placed = true
 	return final, nil
 }
 

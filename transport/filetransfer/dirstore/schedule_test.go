@@ -17,7 +17,7 @@ const (
 )
 
 // TestSchedules was seen to fail with each sync, and the removal of the sidecar
-// before the link, taken out of the store.
+// before the move, taken out of the store.
 func TestSchedules(t *testing.T) {
 	filetransfertest.Run(t, filetransfertest.Params{
 		New:       func(r *rand.Rand) filetransfertest.Backend { return newDisk(r) },

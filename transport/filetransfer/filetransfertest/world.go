@@ -119,6 +119,8 @@ type World struct {
 	size    int      // of the largest file
 	sent    [][]byte // contents, confirmed or not
 
+	sender *filetransfer.Sender // nil: none is connected
+
 	budget atomic.Int64 // faults that are still to come
 
 	mu        sync.Mutex
@@ -144,7 +146,7 @@ func (w *World) run() {
 		w.receivers[i] = w.start()
 	}
 	want := make(map[string][]byte)
-	for i := range 1 + w.Rand.IntN(3) {
+	for i := range 1 + w.Rand.IntN(4) {
 		content := make([]byte, w.Rand.IntN(w.size))
 		for j := range content {
 			content[j] = byte(w.Rand.Uint32())
@@ -166,6 +168,7 @@ func (w *World) run() {
 		}
 		want[receipt.Name] = content
 	}
+	w.disconnect()
 	for _, r := range w.receivers {
 		r.stop()
 	}
@@ -224,8 +227,8 @@ func (w *World) whole() {
 	}
 }
 
-// attempt sends u with a sender of its own, whose memory is gone afterwards in
-// half of the cases.
+// attempt sends u, with the memory of earlier attempts in half of the cases. The
+// sender is that of the file before, or a new one.
 func (w *World) attempt(u *filetransfer.Upload) (filetransfer.Receipt, error) {
 	if w.Rand.IntN(2) == 0 {
 		u.Hashes = nil
@@ -235,16 +238,36 @@ func (w *World) attempt(u *filetransfer.Upload) (filetransfer.Receipt, error) {
 	w.mu.Lock()
 	w.kill = kill
 	w.mu.Unlock()
-	sender, err := filetransfer.NewSender(filetransfer.SenderParams{
-		Address: "receiver:9000", Agent: "hero", Dial: w.dial,
-		// Small frames, so that much lies between two checkpoints.
-		Pace: func(context.Context, int) error { return nil }, PacedBytes: 500 + w.Rand.IntN(2000),
-	})
+	if w.sender == nil {
+		w.connect()
+	}
+	receipt, err := w.sender.Send(ctx, u, nil)
+	if err != nil || w.Rand.IntN(4) == 0 {
+		w.disconnect()
+	}
+	return receipt, err
+}
+
+// connect makes a sender.
+func (w *World) connect() {
+	p := filetransfer.SenderParams{Address: "receiver:9000", Agent: "hero", Dial: w.dial}
+	if w.Rand.IntN(2) == 0 {
+		// Small frames, so that much lies between two checkpoints. Without
+		// them small files come early.
+		p.Pace, p.PacedBytes = func(context.Context, int) error { return nil }, 500+w.Rand.IntN(2000)
+	}
+	sender, err := filetransfer.NewSender(p)
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	defer func() { _ = sender.Close() }() // what mattered was answered
-	return sender.Send(ctx, u, nil)
+	w.sender = sender
+}
+
+func (w *World) disconnect() {
+	if w.sender != nil {
+		_ = w.sender.Close() // what mattered was answered
+		w.sender = nil
+	}
 }
 
 // Spend tells whether the fault f is to happen now.
