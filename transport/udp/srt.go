@@ -27,6 +27,12 @@ const (
 	// srtReportEvery how many looks are one report.
 	srtStatsInterval = 100 * time.Millisecond
 	srtReportEvery   = 10
+
+	// srtLearned is after how many acknowledgements the round trip is known.
+	// It begins as 100 ms at both ends, and each takes an eighth of what is
+	// new (draft-sharabayko-srt section 4.10): at a long way it grows for a
+	// while as if a queue did.
+	srtLearned = 64
 )
 
 // srtConfig has the options of SRT that a destination sets, and tells log of
@@ -164,8 +170,10 @@ type srtLook struct {
 func (l *srtLook) feedback(s *srt.Statistics, lost uint64, now time.Time) packet.Feedback {
 	f := packet.Feedback{
 		At:      now,
-		RTT:     time.Duration(s.Instantaneous.MsRTT * float64(time.Millisecond)),
 		Backlog: time.Duration(s.Instantaneous.MsSendBuf) * time.Millisecond,
+	}
+	if s.Accumulated.PktRecvACK >= srtLearned {
+		f.RTT = time.Duration(s.Instantaneous.MsRTT * float64(time.Millisecond))
 	}
 	if sent := s.Interval.PktSentUnique; sent > 0 {
 		f.Loss = min(float64(lost-l.lost)/float64(sent), 1)

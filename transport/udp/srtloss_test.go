@@ -12,6 +12,8 @@ import (
 	srt "github.com/datarhei/gosrt"
 	"github.com/datarhei/gosrt/circular"
 	srtpacket "github.com/datarhei/gosrt/packet"
+
+	"github.com/lenscast/lenscast/transport/congestion"
 )
 
 // nak returns what gosrt logs about a loss report, as rows of first and last.
@@ -89,6 +91,36 @@ func TestSRTLookTellsWhatArrived(t *testing.T) {
 	}
 	if got < 1.99e6 || got > 2.01e6 {
 		t.Errorf("of 8 Mbit/s %.2f arrive, want 2", got/1e6)
+	}
+}
+
+// The round trip that SRT begins with is a guess: that it turns out to be longer
+// is no queue.
+func TestSRTLookKnowsNoRoundTripAtFirst(t *testing.T) {
+	for _, way := range []float64{20, 100, 200, 600} {
+		receiver, sender := 100.0, 100.0 // ms, as both ends have it
+		var look srtLook
+		var s srt.Statistics
+		estimate := congestion.NewReports()
+		begun, sent, learned := time.Now(), uint64(0), time.Duration(0)
+		for n := range 100 {
+			for range 10 {
+				receiver += (way - receiver) / 8
+				sender += (receiver - sender) / 8
+			}
+			sent += 62_500
+			s.Instantaneous.MsRTT = sender
+			s.Accumulated.PktRecvACK = uint64(10 * n)
+			s.Interval = srt.StatisticsInterval{MsInterval: 100, PktSent: 48, PktSentUnique: 48, ByteSentUnique: 62_500}
+			f := look.feedback(&s, 0, begun.Add(time.Duration(n)*srtStatsInterval))
+			if estimate.Feedback(f, sent); estimate.Target() < congestion.Unlimited {
+				t.Fatalf("a round trip of %v ms limits to %d bit/s at look %d", way, estimate.Target(), n)
+			}
+			learned = f.RTT
+		}
+		if got := learned.Seconds() * 1000; got < way-1 || got > way+1 {
+			t.Errorf("a round trip of %v ms is taken for %v ms", way, got)
+		}
 	}
 }
 
