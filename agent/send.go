@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"flag"
 	"fmt"
@@ -207,8 +208,10 @@ feed:
 	switch {
 	case j.confirmed == len(files):
 		return nil
+	case len(files) == 1:
+		return errors.New("the file is not confirmed: keep it")
 	case j.confirmed == 0:
-		return fmt.Errorf("none of %d files is confirmed", len(files))
+		return fmt.Errorf("none of %d files is confirmed: keep them", len(files))
 	default:
 		return &exitError{exitPart, fmt.Errorf("%d of %d files are confirmed", j.confirmed, len(files))}
 	}
@@ -371,7 +374,7 @@ func sendLegacy(ctx context.Context, display *progress.Display, files []string, 
 	case len(files):
 		return nil
 	case 0:
-		return fmt.Errorf("none of %d files was sent", len(files))
+		return errors.New("nothing was sent")
 	default:
 		return &exitError{exitPart, fmt.Errorf("%d of %d files were sent", sent, len(files))}
 	}
@@ -380,8 +383,14 @@ func sendLegacy(ctx context.Context, display *progress.Display, files []string, 
 // inWords adds to an error what to do about it, where that is known.
 func inWords(err error) string {
 	var stranger *tls.CertificateVerificationError
+	var invalid x509.CertificateInvalidError
+	var unknown *net.DNSError
 	var said *filetransfer.Error
 	switch {
+	case errors.As(err, &unknown):
+		return fmt.Sprintf("%v: check its spelling, and the network", err)
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
+		return fmt.Sprintf("%v: renew the receiver's certificate, or set this machine's clock", err)
 	case errors.As(err, &stranger):
 		return fmt.Sprintf("%v: give the receiver's key with -pin, it prints it at its start", err)
 	case errors.Is(err, filetransfer.ErrInsecure):
