@@ -151,9 +151,13 @@ func (d *Dir) moveByRoot(from, to string) error {
 // move without replacing, such as NFS, says EINVAL (renameat2(2)); it has links.
 func moveNoReplace(fromDir int, from string, toDir int, to string) error {
 	err := unix.Renameat2(fromDir, from, toDir, to, unix.RENAME_NOREPLACE)
-	if !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOSYS) {
-		return err
+	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS) {
+		return moveByLink(fromDir, from, toDir, to)
 	}
+	return err
+}
+
+func moveByLink(fromDir int, from string, toDir int, to string) error {
 	if err := unix.Linkat(fromDir, from, toDir, to, 0); err != nil {
 		return err
 	}
