@@ -32,12 +32,12 @@ func checkMount(rec config.Recording) error {
 	return nil
 }
 
-// waitForDisk takes note why nothing is recorded until the disk is there, if
-// that is news, or that it is there.
+// waitForDisk takes note why nothing is recorded until the folder can be used,
+// if that is news, or that it can.
 func (s *supervisor) waitForDisk(why error) {
 	text := ""
 	if why != nil {
-		text = "nothing is recorded: " + why.Error()
+		text = "nothing is recorded: " + advised(why).Error()
 	}
 	s.mu.Lock()
 	before := s.diskMissing
@@ -48,16 +48,16 @@ func (s *supervisor) waitForDisk(why error) {
 	case text != "":
 		s.log.Error(text)
 	default:
-		s.log.Info("the disk of the recordings is there")
+		s.log.Info("the folder of the recordings can be used")
 	}
 }
 
-// followDisk begins to record when the disk that is asked for is mounted, and
-// ends it when the disk is gone: what is recorded then must not fill another.
+// followDisk begins to record when the folder can be used, and ends it when the
+// disk that is asked for is gone: what is recorded then must not fill another.
 func (s *supervisor) followDisk(ctx context.Context) {
 	rec := s.cfg.Recording
 	missing := checkMount(rec)
-	if rec.Dir == "" || rec.Mount == "" || (missing == nil) == (s.archive != nil) {
+	if rec.Dir == "" || (missing == nil) == (s.archive != nil) {
 		return
 	}
 	err := errors.Join(s.stopOffload(ctx), s.restartRecording(ctx, s.cfg, s.cfg), s.restartOffload(ctx, s.cfg, s.cfg))

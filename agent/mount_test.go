@@ -59,3 +59,21 @@ func TestRecordingWaitsForItsDisk(t *testing.T) {
 		t.Errorf("the end took %v", took)
 	}
 }
+
+// A folder that can't be used, as on a disk that has become read-only, stops no
+// live picture, and is used as soon as it can be.
+func TestRecordingWaitsForItsFolder(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "rec")
+	if err := os.WriteFile(dir, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	a := startAgent(t, head+fmt.Sprintf("[recording]\ndir = %q\nkeep_free = \"0B\"\nmax_loss = \"500ms\"\n", dir)+frontA)
+	a.await("/api/status", "nothing is recorded: .*"+dir)
+	a.await("/api/status", `"state":"live"`)
+	a.await("/api/recordings", "nothing is recorded: .*"+dir)
+	if err := os.Remove(dir); err != nil {
+		t.Fatal(err)
+	}
+	a.await("/api/status", `"recording":"recording"`)
+	a.await("/api/recordings", `"duration_seconds":[1-9]`)
+}

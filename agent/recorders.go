@@ -29,23 +29,17 @@ type runningRecorder struct {
 	recorder *recording.Recorder
 }
 
-// startArchive opens the folder of recordings, if there is to be one. That of a
-// disk which is not there is waited for.
+// startArchive opens the folder of recordings, if there is to be one. While it
+// can't be used the picture is live all the same, and followDisk looks again.
 func (s *supervisor) startArchive(ctx context.Context, cfg *config.Config) error {
-	if cfg.Recording.Dir == "" {
-		s.waitForDisk(nil)
-		return nil
-	}
-	err := checkMount(cfg.Recording)
-	if err == nil {
-		err = s.openArchive(ctx, cfg)
-	}
-	if cfg.Recording.Mount == "" {
-		s.waitForDisk(nil)
-		return err
+	var err error
+	if cfg.Recording.Dir != "" {
+		if err = checkMount(cfg.Recording); err == nil {
+			err = s.openArchive(ctx, cfg)
+		}
 	}
 	s.waitForDisk(err)
-	return nil
+	return err
 }
 
 func (s *supervisor) openArchive(ctx context.Context, cfg *config.Config) error {
@@ -125,16 +119,18 @@ func (s *supervisor) stopRecorder(ctx context.Context, c *runningCamera) error {
 }
 
 // restartRecording goes on in another folder, or by other rules. When the
-// folder can't be had, the old one comes back.
+// folder can't be had, the old one comes back, unless it is on a disk that is
+// waited for.
 func (s *supervisor) restartRecording(ctx context.Context, old, next *config.Config) error {
 	var errs []error
 	for _, c := range s.cameras {
 		errs = append(errs, s.stopRecorder(ctx, c))
 	}
 	errs = append(errs, s.stopArchive(ctx))
-	if err := s.startArchive(ctx, next); err != nil {
-		errs = append(errs, fmt.Errorf("[recording] not reloaded: %w", err), s.startArchive(ctx, old))
+	if err := s.startArchive(ctx, next); err != nil && next != old && next.Recording.Mount == "" {
+		errs = append(errs, fmt.Errorf("[recording] not reloaded: %w", err))
 		next.Recording = old.Recording
+		_ = s.startArchive(ctx, next) // what is wrong with that stands in the status
 	}
 	for _, c := range s.cameras {
 		s.startRecorder(ctx, c, next.Recording)

@@ -53,7 +53,7 @@ type supervisor struct {
 	feel     feel                      // of the live picture
 	problems []string                  // of the last reload
 
-	diskMissing string // why [recording] waits for its disk, empty when it does not
+	diskMissing string // why [recording] waits for its folder, empty when it does not
 
 	web *runningWeb
 }
@@ -152,9 +152,7 @@ func (s *supervisor) start(ctx context.Context, cfg *config.Config) error {
 	if err := s.startWebRTC(ctx, cfg); err != nil {
 		return err
 	}
-	if err := s.startArchive(ctx, cfg); err != nil {
-		return err
-	}
+	_ = s.startArchive(ctx, cfg) // the status tells why, and it is tried again
 	for _, c := range cfg.Cameras {
 		if err := s.startCamera(ctx, c, cfg.WebRTC); err != nil {
 			return err
