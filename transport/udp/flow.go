@@ -53,7 +53,7 @@ type counters struct {
 // depend on one that could not be sent.
 type flow struct {
 	cut   cutter
-	idle  idleTimes
+	idle  time.Duration // cut.idle is called after this time without a datagram; 0 means never
 	link  link
 	pacer *packet.Pacer
 	count *counters
@@ -69,23 +69,10 @@ type flow struct {
 	datagrams datagrams
 	paced     packet.Picture // what the pacer is told of
 	needKey   bool           // drop everything up to the next IDR
-	pts       time.Duration  // of the last picture
-	steady    bool           // it came soon after the one before
 	last      time.Time      // when something was sent
 	timer     *time.Timer    // until idle, nil without
 	ticking   bool           // the timer runs
 	ended     bool
-}
-
-// idleTimes say after how long without a datagram cut.idle is called. The zero
-// idleTimes mean never.
-type idleTimes struct {
-	between time.Duration // pictures that come slowly
-
-	// stalled is the same for pictures that came faster than that until now:
-	// as long as they do there is nothing to be done, and no need to look so
-	// often whether there is.
-	stalled time.Duration
 }
 
 // run sends what r delivers until ctx ends, or r or the link fails. It closes
@@ -163,7 +150,6 @@ func (f *flow) transmit(ctx context.Context, pic picture, r Reader, granted bool
 	f.paced = packet.Picture{AccessUnit: pic.AccessUnit, Size: len(f.datagrams.buf)}
 	f.pacer.Limit(int(f.affordable.Load()))
 	f.pacer.Begin(&f.paced)
-	f.steady, f.pts = pic.pts-f.pts < f.idle.between, pic.pts
 	f.last = time.Now()
 	err := f.send(ctx, granted)
 	f.startTimer()
@@ -184,25 +170,15 @@ func (f *flow) transmit(ctx context.Context, pic picture, r Reader, granted bool
 // startTimer lets sendIdle come when it may have something to do. A timer that
 // runs is left alone: to set it anew for every picture costs a lot.
 func (f *flow) startTimer() {
-	switch {
-	case f.idle.between == 0 || f.ticking:
+	switch wait := f.idle - time.Since(f.last); {
+	case f.idle == 0 || f.ticking:
 		return
 	case f.timer == nil:
-		f.timer = time.AfterFunc(f.untilIdle(), f.sendIdle)
+		f.timer = time.AfterFunc(wait, f.sendIdle)
 	default:
-		f.timer.Reset(f.untilIdle())
+		f.timer.Reset(wait)
 	}
 	f.ticking = true
-}
-
-// untilIdle returns how long nothing more must be sent for cut.idle to be
-// called.
-func (f *flow) untilIdle() time.Duration {
-	wait := f.idle.between
-	if f.steady {
-		wait = f.idle.stalled
-	}
-	return wait - time.Since(f.last)
 }
 
 // sendIdle is called by the timer.
@@ -213,9 +189,8 @@ func (f *flow) sendIdle() {
 	if f.ended {
 		return
 	}
-	if f.untilIdle() <= 0 {
-		elapsed := time.Since(f.last)
-		f.steady, f.last = false, f.last.Add(elapsed)
+	if elapsed := time.Since(f.last); elapsed >= f.idle { // else a picture came first
+		f.last = f.last.Add(elapsed)
 		f.datagrams.reset()
 		f.cut.idle(&f.datagrams, elapsed)
 		// An error here will be one of the next picture, too.

@@ -9,14 +9,9 @@ import (
 
 const tsPacket = mpegts.PacketSize
 
-// tsIdle is after what time the program clock is sent without a picture: a timer that
-// fires late must not make a gap of more than the allowed 40 ms. Once, at the
-// beginning of a stall, it may be the 100 ms that the standard itself allows.
-const (
-	tsIdle     = mpegts.MaxPCRInterval - timerSlack
-	tsStalled  = mpegts.LongestPCRInterval - timerSlack
-	timerSlack = 4 * time.Millisecond
-)
+// tsIdle is when the program clock is sent without a picture: a timer that
+// fires late must not make a gap of more than the allowed 40 ms.
+const tsIdle = mpegts.MaxPCRInterval - 4*time.Millisecond
 
 // tsCutter packs transport packets into datagrams, seven in one as everybody
 // does (7 x 188 = 1316 bytes). The last datagram of a picture leaves as short

@@ -152,7 +152,7 @@ func (p *Pusher) setFeedback(f packet.Feedback) {
 func (p *Pusher) newTSFlow(l link) *flow {
 	return &flow{
 		cut:   newTSCutter(p.p.Destination.PacketSize),
-		idle:  idleTimes{between: tsIdle, stalled: tsStalled},
+		idle:  tsIdle,
 		link:  l,
 		pacer: packet.NewPacer(p.p.Clock),
 		count: &p.count,

@@ -17,13 +17,9 @@ import (
 const PacketSize = 188
 
 // MaxPCRInterval is the longest time between two program clock references
-// that all receivers like: DVB receivers and analysers ask for 40 ms (ETSI TR
-// 101 290 section 5.2.2).
+// that all receivers like: ISO/IEC 13818-1 section 2.7.2 allows 100 ms, DVB
+// receivers and analysers ask for 40 ms (ETSI TR 101 290 section 5.2.2).
 const MaxPCRInterval = 40 * time.Millisecond
-
-// LongestPCRInterval is the longest time between two program clock references
-// that ISO/IEC 13818-1 section 2.7.2 allows.
-const LongestPCRInterval = 100 * time.Millisecond
 
 // Delay is how far the program clock runs behind the presentation times: the
 // time that a receiver grants a picture for its way through pacing, network
