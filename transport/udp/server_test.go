@@ -180,16 +180,26 @@ func TestHundredClients(t *testing.T) {
 
 	type result struct{ lost, got int }
 	results := make(chan result, 90)
+	var silent []*subscriber
 	for i := range 100 {
 		s := subscribe(t, port)
 		if i%10 == 0 {
-			s.conn.Close()
+			silent = append(silent, s)
 			continue
 		}
 		go func() {
 			lost, got := s.lost(t, clientSilence+4*time.Second)
 			results <- result{lost, got}
 		}()
+	}
+	until(t, "all are subscribed", func() bool {
+		for _, s := range silent {
+			s.renew() // as subscribing so many may take its time
+		}
+		return p.Stats().Receivers == 100
+	})
+	for _, s := range silent {
+		s.conn.Close()
 	}
 	until(t, "the silent clients are forgotten", func() bool { return p.Stats().Receivers == 90 })
 	for range 90 {
