@@ -97,6 +97,8 @@ func TestFirewall(t *testing.T) {
 	if n := eval[int](b, "pcs.length"); n != 1 {
 		t.Errorf("%d connections since the page was loaded, one was enough", n)
 	}
+	// The browser has to catch up with what it missed meanwhile.
+	b.waitFor("most pictures are shown again", "parseFloat(/([\\d.]+) fps/.exec("+line("test")+")?.[1]) > 25", 30*time.Second)
 	checkFrames(t, b.frames(2*time.Second), 30)
 }
 
