@@ -98,12 +98,24 @@ func newSender(p senderParams) (*sender, error) {
 	s.pc.OnDataChannel(s.clock.attach)
 	s.pc.OnICEConnectionStateChange(s.onICEState)
 	s.pc.OnConnectionStateChange(s.onState)
-	s.rtp.Transport().ICETransport().OnSelectedCandidatePairChange(func(p *webrtc.ICECandidatePair) { s.pair.Store(p) })
+	s.rtp.Transport().ICETransport().OnSelectedCandidatePairChange(s.onPair)
 	return s, nil
 }
 
 func (s *sender) onICEState(state webrtc.ICEConnectionState) {
 	s.link.set(state == webrtc.ICEConnectionStateConnected || state == webrtc.ICEConnectionStateCompleted)
+}
+
+// onPair takes the way to the other end that ICE has chosen.
+func (s *sender) onPair(pair *webrtc.ICECandidatePair) {
+	before := s.pair.Swap(pair)
+	if before != nil && !(sameAddress(before.Local, pair.Local) && sameAddress(before.Remote, pair.Remote)) {
+		s.out.moved(s)
+	}
+}
+
+func sameAddress(a, b *webrtc.ICECandidate) bool {
+	return a.Protocol == b.Protocol && a.Address == b.Address && a.Port == b.Port
 }
 
 func (s *sender) onState(state webrtc.PeerConnectionState) {
