@@ -35,6 +35,7 @@ var (
 	errLost           = errors.New("the other end does not answer any more")
 	errNeverConnected = errors.New("the other end never connected")
 	errCameraClosed   = errors.New("the camera was removed")
+	errUnwanted       = errors.New("the other end sends streams that nobody wants")
 )
 
 // errInterrupted means that the other end is not heard for now.
@@ -50,6 +51,7 @@ type sender struct {
 	out     *outgoing
 	packets *packet.Packetizer
 	back    feedback
+	heard   atomic.Int32 // streams of the other end
 	clock   clockChannel
 
 	end   context.CancelCauseFunc // of the context that play gets; only the first cause counts
