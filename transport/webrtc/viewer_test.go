@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pion/interceptor"
 	"github.com/pion/rtcp"
 	"github.com/pion/rtp"
 	"github.com/pion/webrtc/v4"
@@ -44,6 +45,7 @@ type viewerOptions struct {
 	extensions []string
 	rtx        bool
 	deaf       bool // reads nothing
+	uncritical bool // asks for what is lost, and tells nothing else of the way
 
 	candidates *regexp.Regexp // those of the answer that it hears of, nil: all
 }
@@ -86,7 +88,15 @@ func watch(t testing.TB, web *httptest.Server, o viewerOptions) *viewer {
 	if o.tcpOnly {
 		e.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeTCP4})
 	}
-	pc, err := webrtc.NewAPI(webrtc.WithMediaEngine(m), webrtc.WithSettingEngine(e)).NewPeerConnection(webrtc.Configuration{})
+	options := []func(*webrtc.API){webrtc.WithMediaEngine(m), webrtc.WithSettingEngine(e)}
+	if o.uncritical {
+		registry := &interceptor.Registry{}
+		if err := webrtc.ConfigureNack(m, registry); err != nil {
+			t.Fatal(err)
+		}
+		options = append(options, webrtc.WithInterceptorRegistry(registry))
+	}
+	pc, err := webrtc.NewAPI(options...).NewPeerConnection(webrtc.Configuration{})
 	if err != nil {
 		t.Fatal(err)
 	}
