@@ -160,25 +160,33 @@ func Default() *Config {
 	}
 }
 
+// Checks judge what this package can't, because those who send know it. They
+// are asked about what has nothing else wrong with it; nil knows of nothing.
+type Checks struct {
+	// Push judges the push of a camera that has this index.
+	Push func(c *Camera, i int) error
+	// Server judges a server of [offload].
+	Server func(o *Offload, s OffloadServer) error
+}
+
 // Load reads and validates the file at path. Relative paths in it start at its
 // own folder. The error is [Problems] when the content is wrong.
-func Load(path string) (*Config, error) {
-	data, err := readRegular(path, maxFileSize)
+func Load(path string, checks Checks) (*Config, error) {
+	data, open, err := readRegular(path, maxFileSize)
 	if err != nil {
 		return nil, fmt.Errorf("read configuration: %w", err)
 	}
-	return parse(path, data)
+	return parse(&report{file: path, data: data, open: open, checks: checks})
 }
 
 // LoadDefault returns Default, with secrets from the systemd credentials and
 // the environment.
-func LoadDefault() (*Config, error) { return parse("default configuration", nil) }
+func LoadDefault() (*Config, error) { return parse(&report{file: "default configuration"}) }
 
 // Warnings returns what is allowed but unwise in the file.
 func (c *Config) Warnings() Problems { return c.warnings }
 
-func parse(path string, data []byte) (*Config, error) {
-	r := &report{file: path, data: data}
+func parse(r *report) (*Config, error) {
 	cfg := Default()
 	cfg.WebRTC.Listen = Address{} // follows the viewer's host
 	decodeFile(r, cfg)

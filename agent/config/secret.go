@@ -81,11 +81,7 @@ func checkSecret(s string) error {
 // the end does not count. open reports whether others than its owner may read
 // the file.
 func readSecret(path string) (secret string, open bool, err error) {
-	data, err := readRegular(path, maxSecretSize)
-	if err != nil {
-		return "", false, err
-	}
-	info, err := os.Stat(path)
+	data, open, err := readRegular(path, maxSecretSize)
 	if err != nil {
 		return "", false, err
 	}
@@ -93,10 +89,8 @@ func readSecret(path string) (secret string, open bool, err error) {
 	if err := checkSecret(secret); err != nil {
 		return "", false, fmt.Errorf("%s %w", path, err)
 	}
-	return secret, othersMayRead(info.Mode()), nil
+	return secret, open, nil
 }
-
-func othersMayRead(mode fs.FileMode) bool { return mode.Perm()&0o044 != 0 }
 
 // credential reads a systemd credential (systemd.exec(5), LoadCredential=). ok
 // is false when there is none of that name; secrets in arrays have no name.

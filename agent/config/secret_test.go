@@ -75,13 +75,13 @@ func TestBadSecrets(t *testing.T) {
 		"binary":    "hunter2\x00",
 	} {
 		file := write(t, name, content)
-		_, err := Load(write(t, "lenscast.toml", "[viewer]\npassword_file = '"+file+"'\n"))
+		_, err := Load(write(t, "lenscast.toml", "[viewer]\npassword_file = '"+file+"'\n"), Checks{})
 		if err == nil || !strings.Contains(err.Error(), file) || strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("%s: %v, want an error that names the file and not the secret", name, err)
 		}
 	}
 	for _, line := range []string{"password = 5", "password = \"\"", "password = \"hunter2\\n\"", "password = \"hunter2\"\npassword_file = \"x\"", "token = [\"hunter2\"]"} {
-		_, err := Load(write(t, "lenscast.toml", "[viewer]\n"+line+"\n"))
+		_, err := Load(write(t, "lenscast.toml", "[viewer]\n"+line+"\n"), Checks{})
 		if err == nil || strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("%s: %v, want an error without the secret", line, err)
 		}
