@@ -30,6 +30,7 @@
 package archive
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -123,7 +124,7 @@ func Open(p Params) (*Archive, error) {
 func (a *Archive) load() error {
 	if b, err := durable.ReadFile(a.fs, filepath.Join(a.dir, stateFile)); err == nil {
 		if err := json.Unmarshal(b, &a.state); err != nil || a.state.Newest == nil {
-			a.log.Warn("the state of the recordings is unreadable and is made anew", "err", err)
+			a.log.Warn("the state of the recordings is unreadable and is made anew", "error", err)
 			a.state = state{Newest: map[string]named{}}
 		}
 	} else if !errors.Is(err, fs.ErrNotExist) {
@@ -156,7 +157,7 @@ func (a *Archive) load() error {
 	return nil
 }
 
-func bySequence(x, y Info) int { return int(x.Sequence) - int(y.Sequence) }
+func bySequence(x, y Info) int { return cmp.Compare(x.Sequence, y.Sequence) }
 
 // walk collects the files below dir. A template has few levels.
 func (a *Archive) walk(dir string, depth int, found map[string]bool) error {
@@ -189,7 +190,7 @@ func (a *Archive) loadFile(name string, found map[string]bool) {
 	case ext:
 		i, err := a.readInfo(base + infoSuffix)
 		if err != nil {
-			a.log.Warn("a file among the recordings is not listed, as nothing is known of it", "file", name, "err", err)
+			a.log.Warn("a file among the recordings is not listed, as nothing is known of it", "file", name, "error", err)
 			return
 		}
 		i.ID, _ = filepath.Rel(a.dir, base)
@@ -208,7 +209,7 @@ func (a *Archive) loadFile(name string, found map[string]bool) {
 // at the next start.
 func (a *Archive) clear(name string) {
 	if err := a.fs.Remove(name); err != nil {
-		a.log.Warn("a leftover can't be removed", "file", name, "err", err)
+		a.log.Warn("a leftover can't be removed", "file", name, "error", err)
 	}
 }
 

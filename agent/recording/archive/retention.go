@@ -59,10 +59,10 @@ type Status struct {
 func (a *Archive) Run(ctx context.Context) error {
 	for {
 		if err := a.repair(func() bool { return ctx.Err() != nil }); err != nil {
-			a.log.Warn("a recording that was cut off can't be finished yet", "err", err)
+			a.log.Warn("a recording that was cut off can't be finished yet", "error", err)
 		}
 		if err := a.sweep(0); err != nil {
-			a.log.Warn("old recordings can't be deleted", "err", err)
+			a.log.Warn("old recordings can't be deleted", "error", err)
 		}
 		select {
 		case <-ctx.Done():
