@@ -14,6 +14,7 @@ import (
 	"github.com/lenscast/lenscast/agent/config"
 	"github.com/lenscast/lenscast/agent/offload"
 	"github.com/lenscast/lenscast/agent/recording/archive"
+	"github.com/lenscast/lenscast/agent/wallclock"
 	"github.com/lenscast/lenscast/transport/filetransfer"
 )
 
@@ -42,7 +43,7 @@ func (s *supervisor) startOffload(ctx context.Context, cfg *config.Config) error
 	if err != nil {
 		return err
 	}
-	clock, err := archive.NewSystemClock()
+	clock, err := wallclock.NewSystem()
 	if err != nil {
 		return err
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/lenscast/lenscast/agent/credentials"
 	"github.com/lenscast/lenscast/agent/recording/archive"
 	"github.com/lenscast/lenscast/agent/recording/recordingtest"
+	"github.com/lenscast/lenscast/agent/wallclock"
 	"github.com/lenscast/lenscast/transport/filetransfer"
 	"github.com/lenscast/lenscast/transport/filetransfer/dirstore"
 )
@@ -25,7 +26,7 @@ import (
 func footage(t *testing.T, n int) string {
 	t.Helper()
 	dir := t.TempDir()
-	clock, err := archive.NewSystemClock()
+	clock, err := wallclock.NewSystem()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/lenscast/lenscast/agent/recording"
 	"github.com/lenscast/lenscast/agent/recording/archive"
 	"github.com/lenscast/lenscast/agent/recording/gallery"
+	"github.com/lenscast/lenscast/agent/wallclock"
 )
 
 // runningArchive is the folder of recordings with what was made of it.
@@ -47,7 +48,7 @@ func (s *supervisor) startArchive(ctx context.Context, cfg *config.Config) error
 
 func (s *supervisor) openArchive(ctx context.Context, cfg *config.Config) error {
 	rec := cfg.Recording
-	clock, err := archive.NewSystemClock()
+	clock, err := wallclock.NewSystem()
 	if err != nil {
 		return err
 	}

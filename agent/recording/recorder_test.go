@@ -18,13 +18,14 @@ import (
 	"github.com/lenscast/lenscast/agent/recording/archive"
 	"github.com/lenscast/lenscast/agent/recording/recordingtest"
 	"github.com/lenscast/lenscast/agent/stream"
+	"github.com/lenscast/lenscast/agent/wallclock"
 )
 
 // bubbleClock is a clock that runs with the time of a synctest bubble.
 type bubbleClock struct{ start time.Time }
 
-func (c bubbleClock) Read() archive.Reading {
-	return archive.Reading{Wall: time.Now(), Trusted: true, Boot: time.Since(c.start), BootID: "boot"}
+func (c bubbleClock) Read() wallclock.Reading {
+	return wallclock.Reading{Wall: time.Now(), Trusted: true, Boot: time.Since(c.start), BootID: "boot"}
 }
 
 // rig is a camera that records.

@@ -43,6 +43,7 @@ import (
 	"time"
 
 	"github.com/lenscast/lenscast/agent/durable"
+	"github.com/lenscast/lenscast/agent/wallclock"
 )
 
 // ErrNotFound is the error for a recording that isn't there.
@@ -51,10 +52,10 @@ var ErrNotFound = errors.New("no such recording")
 // Params says how an archive works.
 type Params struct {
 	Dir       string // where the recordings are; it is made if need be
-	Name      string // template of the names, see CheckName; empty for DefaultName
+	Name      string // template of the names: {camera}, {date}, {time}, {sequence}; empty: defaultName
 	Retention Retention
 	FS        durable.FS // nil for that of the operating system
-	Clock     Clock
+	Clock     wallclock.Clock
 	Log       *slog.Logger
 	// Ready, when set, tells why no recording can be begun now, if so. It is
 	// asked before anything is written for one.
@@ -69,7 +70,7 @@ type Params struct {
 type Archive struct {
 	dir, template string
 	fs            durable.FS
-	clock         Clock
+	clock         wallclock.Clock
 	log           *slog.Logger
 	ready         func() error
 	onFinished    func(Info)
@@ -103,12 +104,12 @@ func Open(p Params) (*Archive, error) {
 		a.ready = func() error { return nil }
 	}
 	if a.template == "" {
-		a.template = DefaultName
+		a.template = defaultName
 	}
 	if a.fs == nil {
 		a.fs = durable.OS{}
 	}
-	if err := CheckName(a.template); err != nil {
+	if err := checkName(a.template); err != nil {
 		return nil, err
 	}
 	if err := durable.MkdirAll(a.fs, a.dir); err != nil {

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"slices"
 	"time"
+
+	"github.com/lenscast/lenscast/agent/wallclock"
 )
 
 // Retention says what is deleted to make room. A running recording never is,
@@ -122,7 +124,7 @@ func (a *Archive) sweep(n int64) error {
 
 // plan chooses what is to be deleted: the oldest first, and no more than
 // needed.
-func (a *Archive) plan(now Reading, free int64) []Deletion {
+func (a *Archive) plan(now wallclock.Reading, free int64) []Deletion {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	var total int64
@@ -161,7 +163,7 @@ func (a *Archive) plan(now Reading, free int64) []Deletion {
 
 // ages returns how old each finished recording is at least. The caller holds
 // the mutex.
-func (a *Archive) ages(now Reading) []time.Duration {
+func (a *Archive) ages(now wallclock.Reading) []time.Duration {
 	ages := make([]time.Duration, len(a.finished))
 	// From the newest back to the oldest: boot is the boot that is looked
 	// at, until its last known moment, and since how long ago it began.

@@ -23,6 +23,7 @@ import (
 	"github.com/lenscast/lenscast/agent/recording/archive"
 	"github.com/lenscast/lenscast/agent/recording/gallery"
 	"github.com/lenscast/lenscast/agent/recording/recordingtest"
+	"github.com/lenscast/lenscast/agent/wallclock"
 )
 
 // lamp is a Switch.
@@ -42,7 +43,7 @@ type shop struct {
 
 func open(t *testing.T, src *recordingtest.Source, seconds int) *shop {
 	t.Helper()
-	clock, err := archive.NewSystemClock()
+	clock, err := wallclock.NewSystem()
 	if err != nil {
 		t.Fatal(err)
 	}
