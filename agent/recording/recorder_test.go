@@ -59,7 +59,7 @@ func startAt(t *testing.T, dir string, d durable.FS, src *recordingtest.Source, 
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.Camera, p.Stream, p.Archive, p.Log = "hero", stream.New("hero"), a, log
+	p.Camera, p.Stream, p.Archive, p.Log = "hero", stream.New(), a, log
 	r := &rig{t: t, stream: p.Stream, archive: a, recorder: recording.New(p), src: src}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 2)

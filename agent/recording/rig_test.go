@@ -120,7 +120,7 @@ func rigRecord() error {
 	if err := note("session %d", next); err != nil {
 		return err
 	}
-	s := stream.New("hero")
+	s := stream.New()
 	r := recording.New(recording.Params{
 		Camera: "hero", Stream: s, Archive: a, Log: slog.New(slog.NewTextHandler(os.Stderr, nil)), Segment: segment,
 		Audio: true,

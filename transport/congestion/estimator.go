@@ -173,10 +173,3 @@ func (e *Estimator) Target() int {
 	defer e.mu.Unlock()
 	return int(e.control.target)
 }
-
-// Queue returns how long packets wait in the network now.
-func (e *Estimator) Queue() time.Duration {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.delay.queue
-}
