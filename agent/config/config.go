@@ -15,14 +15,18 @@
 //  3. the environment, LENSCAST_VIEWER_PASSWORD;
 //  4. the TOML file itself.
 //
-// The first and third exist for the keys of [viewer] and [offload] only. Secrets are never
-// printed, see [Secret].
+// The first and third exist for the keys of [viewer] and [offload] only. Secrets
+// are never printed, see [Secret].
 //
 // # A new table
 //
 // A table is a struct with toml tags, a field of [Config], its defaults in
 // [Default], a check method called by (*Config).check, and its line in [Diff].
 // Decoding, unknown keys, positions and printing follow from the struct.
+//
+// The package has many names, because every table of the file is a type here and
+// every word that a key knows is a constant: one vocabulary, that of the file.
+// lenscast send and receive read their flags with the types of its values.
 package config
 
 import (
