@@ -70,7 +70,8 @@ another has begun. They need the same -cert and -key, which agents know them by.
 // receiveOptions are the flags of "lenscast receive".
 type receiveOptions struct {
 	dir                                 string
-	listen, status                      config.Address // no status: zero
+	listen                              config.Address
+	status                              *config.Address // nil: none
 	tokenFile, agents, cert, key        string
 	plain, legacy, legacyAnywhere, json bool
 	keepFree, quota, maxSize            config.Size
@@ -97,11 +98,15 @@ func runReceive(ctx context.Context, std streams, args []string) error {
 	fs.BoolVar(&o.legacyAnywhere, "legacy-anywhere", false, "")
 	fs.BoolVar(&o.json, "json", false, "")
 	for name, v := range map[string]interface{ UnmarshalText([]byte) error }{
-		"listen": &o.listen, "status": &o.status, "keep-free": &o.keepFree, "quota": &o.quota, "max-size": &o.maxSize, "expire": &o.expire,
+		"listen": &o.listen, "keep-free": &o.keepFree, "quota": &o.quota, "max-size": &o.maxSize, "expire": &o.expire,
 		"log-format": &o.log.Format, "log-level": &o.log.Level,
 	} {
 		fs.Func(name, "", func(text string) error { return v.UnmarshalText([]byte(text)) })
 	}
+	fs.Func("status", "", func(text string) error {
+		o.status = new(config.Address)
+		return o.status.UnmarshalText([]byte(text))
+	})
 	if _, err := parseFlags(fs, args, 0); err != nil {
 		return err
 	}
@@ -131,7 +136,7 @@ func (o *receiveOptions) check() error {
 		return usageError("-token-file is for all agents, -agents for each its own: give one of them")
 	case (o.cert == "") != (o.key == ""):
 		return usageError("-cert and -key belong together")
-	case o.status != (config.Address{}) && !o.status.Loopback():
+	case o.status != nil && !o.status.Loopback():
 		return usageError("-status has no credentials, so it serves loopback addresses only, not %s: use localhost", o.status)
 	}
 	return nil
@@ -165,7 +170,7 @@ func (o *receiveOptions) receive(ctx context.Context, std streams, log *slog.Log
 		return err
 	}
 	var web net.Listener
-	if o.status != (config.Address{}) {
+	if o.status != nil {
 		if web, err = net.Listen("tcp", o.status.String()); err != nil {
 			return fmt.Errorf("listen for status: %w", err)
 		}
