@@ -14,7 +14,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"strings"
+	"syscall"
 
 	"github.com/lenscast/lenscast/agent/config"
 )
@@ -145,6 +147,14 @@ func parseFlags(fs *flag.FlagSet, args []string, most int) ([]string, error) {
 		return nil, usageError("%q is one argument too many, see: lenscast help %s", fs.Arg(most), fs.Name())
 	}
 	return fs.Args(), nil
+}
+
+// untilSignal returns a context that ends when the process is told to end. A
+// second signal kills it.
+func untilSignal(ctx context.Context) (_ context.Context, stop context.CancelFunc) {
+	ctx, stop = signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop)
+	return ctx, stop
 }
 
 // flagWords says in our words what package flag says of a command line, up to

@@ -114,9 +114,8 @@ func runReceive(ctx context.Context, std streams, args []string) error {
 		return err
 	}
 
-	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	ctx, stop := untilSignal(ctx)
 	defer stop()
-	context.AfterFunc(ctx, stop) // so that a second signal kills the process
 	out := newLogOutput(std.err)
 	defer out.Close()
 	out.set(o.log)
