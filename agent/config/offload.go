@@ -110,12 +110,12 @@ func (s *OffloadServer) check(r *report, o *Offload, path string) {
 	if (s.Cert == "") != (s.Key == "") {
 		r.problem(path, "cert and key belong together, write both or none")
 	}
-	for key, file := range map[string]string{"ca": s.CA, "cert": s.Cert, "key": s.Key} {
-		if file == "" {
+	for _, f := range []struct{ key, name string }{{"ca", s.CA}, {"cert", s.Cert}, {"key", s.Key}} {
+		if f.name == "" {
 			continue
 		}
-		if _, _, err := readRegular(file, maxFileSize); err != nil {
-			r.problem(join(path, key), "%s", err)
+		if _, _, err := readRegular(f.name, maxFileSize); err != nil {
+			r.problem(join(path, f.key), "%s", err)
 		}
 	}
 	if r.checks.Server != nil && !r.wrongBelow(path) {
