@@ -346,7 +346,7 @@ func TestFullDisk(t *testing.T) {
 		d.Fill(64<<20 - 1)
 		r.feed(2 * time.Second)
 		r.state(recording.Full)
-		if reason := r.recorder.Status().Reason; !strings.Contains(reason, "64.0 MiB are to stay free") {
+		if reason := r.recorder.Status().Reason; !strings.Contains(reason, "64.0 MiB are needed") {
 			t.Errorf("reason %q", reason)
 		}
 		list := r.finished()

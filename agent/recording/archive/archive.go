@@ -296,7 +296,7 @@ func (a *Archive) wake() {
 func (a *Archive) List() []Info {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	list := slices.Clone(a.finished)
+	list := append(make([]Info, 0, len(a.finished)+len(a.running)), a.finished...) // never nil, which JSON would call null
 	for _, i := range a.running {
 		list = append(list, i)
 	}

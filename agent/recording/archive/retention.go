@@ -95,7 +95,7 @@ func (a *Archive) Room(n int64) error {
 	if free >= want {
 		return nil
 	}
-	return fmt.Errorf("%w: %s free, %s are to stay free%s", ErrFull, byteCount(free), byteCount(want), a.whyFull())
+	return fmt.Errorf("%w: %s free, %s are needed%s", ErrFull, byteCount(free), byteCount(want), a.whyFull())
 }
 
 // whyFull tells why nothing more is deleted.
@@ -104,7 +104,7 @@ func (a *Archive) whyFull() string {
 	if a.rules().KeepUnsent && st.Unsent > 0 {
 		return fmt.Sprintf("; %d recordings wait to be offloaded and are not deleted before", st.Unsent)
 	}
-	return "; no recording is left to be deleted"
+	return "; no recording is left to be deleted: make room"
 }
 
 // sweep deletes what the retention says, with n bytes more to be free.

@@ -157,6 +157,23 @@ func TestListGetRangeAndDelete(t *testing.T) {
 	}
 }
 
+// TestNothingRecordedYet is what the page asks for at the first start.
+func TestNothingRecordedYet(t *testing.T) {
+	clock, err := wallclock.NewSystem()
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := archive.Open(archive.Params{Dir: t.TempDir(), Clock: clock, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := httptest.NewRecorder()
+	gallery.New(gallery.Params{Archive: a}).ServeHTTP(w, httptest.NewRequest("GET", "/api/recordings", nil))
+	if body := w.Body.String(); !strings.Contains(body, `"recordings":[]`) {
+		t.Error(body)
+	}
+}
+
 func TestStartAndStop(t *testing.T) {
 	s := open(t, recordingtest.Synthetic(30, 30, 500), 1)
 	for _, how := range []string{"start", "stop"} {
