@@ -93,12 +93,20 @@ func (n *notes) load(log uint32) error {
 		return err
 	}
 	defer file.Close() // opened for reading: nothing to lose
-	lines := bufio.NewReaderSize(io.NewSectionReader(file, 0, maxLog+maxSidecar), maxSidecar)
+	return scanNotes(io.NewSectionReader(file, 0, maxLog+maxSidecar), func(x note, at uint32) {
+		n.index[n.key(x.Agent, x.ID)] = notePlace{log, at}
+	})
+}
+
+// scanNotes calls found with every whole note in a log and where it begins, and
+// passes over all else.
+func scanNotes(log io.Reader, found func(x note, at uint32)) error {
+	lines := bufio.NewReaderSize(log, maxSidecar)
 	for at := 0; ; {
-		line, err := lines.ReadSlice('\n') // longer ones fall into pieces that are no notes
+		line, err := lines.ReadSlice('\n') // a longer one falls into pieces that are no notes
 		var x note
 		if err == nil && json.Unmarshal(line, &x) == nil {
-			n.index[n.key(x.Agent, x.ID)] = notePlace{log, uint32(at)}
+			found(x, uint32(at))
 		}
 		at += len(line)
 		switch {
@@ -139,18 +147,27 @@ func (n *notes) read(place notePlace, f filetransfer.File) (*record, error) {
 		return nil, err
 	}
 	defer file.Close() // opened for reading: nothing to lose
-	line, err := bufio.NewReader(io.NewSectionReader(file, int64(place.at), maxSidecar)).ReadBytes('\n')
-	if err != nil && !errors.Is(err, io.EOF) {
-		return nil, err
-	}
-	var x note
-	if err := json.Unmarshal(line, &x); err != nil {
-		return nil, fmt.Errorf("%w %s at %d: %w", errDamaged, name, place.at, err)
+	x, err := noteAt(file, place.at)
+	if err != nil {
+		return nil, fmt.Errorf("read %s at %d: %w", name, place.at, err)
 	}
 	if x.Agent != f.Agent || x.ID != f.ID {
 		return nil, nil // another with the same hash
 	}
 	return &x.record, nil
+}
+
+// noteAt reads the note that begins at a place of a log.
+func noteAt(log io.ReaderAt, at uint32) (note, error) {
+	var x note
+	line, err := bufio.NewReader(io.NewSectionReader(log, int64(at), maxSidecar)).ReadBytes('\n')
+	if err != nil && !errors.Is(err, io.EOF) {
+		return x, err
+	}
+	if err := json.Unmarshal(line, &x); err != nil {
+		return x, fmt.Errorf("%w: %w", errDamaged, err)
+	}
+	return x, nil
 }
 
 // add notes what has been confirmed of f.

@@ -1,6 +1,7 @@
 package dirstore
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
@@ -198,4 +199,23 @@ func TestOldNotes(t *testing.T) {
 		t.Error(err)
 	}
 	wantKnown(t, store, f, false)
+}
+
+// FuzzNotes reads logs that anything may have happened to: a note that is found
+// can be read again where it was found.
+func FuzzNotes(f *testing.F) {
+	f.Add([]byte(`{"agent":"hero","id":"file-0001","name":"a.mp4","size":5,"final":"hero/a.mp4"}` + "\n"))
+	f.Add([]byte("\x00\x00\n{}\nnull\n[]\n{\"agent\":1}\n{\"agent\":\"a\"}"))
+	f.Add(append(bytes.Repeat([]byte(" "), maxSidecar), "{}\n{}\n"...))
+	f.Fuzz(func(t *testing.T, log []byte) {
+		err := scanNotes(bytes.NewReader(log), func(x note, at uint32) {
+			again, err := noteAt(bytes.NewReader(log), at)
+			if err != nil || again.Agent != x.Agent || again.ID != x.ID {
+				t.Errorf("at %d there was %q of %q, and now is %q of %q, %v", at, x.ID, x.Agent, again.ID, again.Agent, err)
+			}
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	})
 }
