@@ -71,11 +71,10 @@ func openNotes(s *Store) (*notes, error) {
 		return nil, err
 	}
 	for _, e := range entries {
-		var number uint32
 		if e.IsDir() {
 			n.agents[e.Name()] = struct{}{}
-		} else if _, err := fmt.Sscanf(path.Join(doneDir, e.Name()), logName, &number); err == nil {
-			n.logs = append(n.logs, number)
+		} else if log, ok := logNumber(path.Join(doneDir, e.Name())); ok {
+			n.logs = append(n.logs, log)
 		}
 	}
 	slices.Sort(n.logs)
@@ -85,6 +84,13 @@ func openNotes(s *Store) (*notes, error) {
 		}
 	}
 	return n, nil
+}
+
+// logNumber returns the number of the log that is called so, if one is.
+func logNumber(name string) (uint32, bool) {
+	var log uint32
+	_, err := fmt.Sscanf(name, logName, &log)
+	return log, err == nil && fmt.Sprintf(logName, log) == name
 }
 
 func (n *notes) load(log uint32) error {

@@ -98,6 +98,9 @@ func TestNotes(t *testing.T) {
 	if err := os.WriteFile(log, torn, 0o600); err != nil {
 		t.Fatal(err)
 	}
+	if err := os.WriteFile(filepath.Join(filepath.Dir(log), "00000009.log.bak"), lines, 0o600); err != nil {
+		t.Fatal(err) // somebody's copy
+	}
 	store, closeStore = openStore(t, dir)
 	for i := range 4 {
 		wantKnown(t, store, clip(i), i < 3)
