@@ -8,6 +8,7 @@ import (
 	"flag"
 	"fmt"
 	"log/slog"
+	"math"
 	"net"
 	"os"
 	"os/signal"
@@ -178,7 +179,6 @@ func (o *receiveOptions) receive(ctx context.Context, std streams, log *slog.Log
 	// A goroutine that writes to the disk for long keeps its processor from the
 	// others until the scheduler has noticed; with one more there is one left.
 	runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + 1)
-	debug.SetGCPercent(transferGC)
 	confined, err := confine(o.dir, o.reread()...)
 	if err != nil {
 		return err
@@ -190,6 +190,7 @@ func (o *receiveOptions) receive(ctx context.Context, std streams, log *slog.Log
 	group.Go(func() error { return receiver.Serve(ctx, ln) })
 	group.Go(func() error { return store.Run(ctx) })
 	group.Go(func() error { return o.reloads(ctx, list, notify, log) })
+	group.Go(func() error { return collectGarbage(ctx, receiver) })
 	group.Go(func() error { return showReceiver(ctx, receiver, progress.New(std.out, o.json)) })
 	if web != nil {
 		group.Go(func() error { return serveReceiverStatus(ctx, web, receiver) })
@@ -292,6 +293,28 @@ func (o *receiveOptions) reloads(ctx context.Context, list *credentials.List, no
 			continue
 		}
 		log.Info("list of agents read again", "agents", list.Agents())
+	}
+}
+
+// collectGarbage sees to it that the heap grows by no more than it may with the
+// connections that are open. While there are none, many may come at once.
+func collectGarbage(ctx context.Context, r *filetransfer.Receiver) error {
+	tick := time.NewTicker(200 * time.Millisecond)
+	defer tick.Stop()
+	for percent := 0; ; {
+		n := r.Connections()
+		if n == 0 {
+			n = math.MaxInt
+		}
+		if now := transferGC(n); now != percent {
+			percent = now
+			debug.SetGCPercent(percent)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
 	}
 }
 

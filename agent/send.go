@@ -100,10 +100,10 @@ func runSend(ctx context.Context, std streams, args []string) error {
 	if o.legacy {
 		return sendLegacy(ctx, display, files, address)
 	}
-	debug.SetGCPercent(transferGC)
 	if o.parallel == 0 {
 		o.parallel = usualParallel(files)
 	}
+	debug.SetGCPercent(transferGC(o.parallel))
 	params, err := o.sender(address)
 	if err != nil {
 		return err
