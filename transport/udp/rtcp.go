@@ -168,24 +168,26 @@ func (p *Pusher) reportRTP(ctx context.Context, conn *packet.Conn, to netip.Addr
 	}
 }
 
-// resend sends a packet again that a receiver misses.
-func (p *Pusher) resend(conn *packet.Conn, to netip.AddrPort, number uint16) {
+// resend sends packets again that a receiver misses.
+func (p *Pusher) resend(conn *packet.Conn, to netip.AddrPort, numbers []uint16) {
 	var room [1500]byte
-	b := p.rtp.history.appendPacket(room[:0], number, time.Now())
-	if len(b) == 0 {
-		return
+	for _, number := range numbers {
+		b := p.rtp.history.appendPacket(room[:0], number)
+		if len(b) == 0 {
+			continue
+		}
+		if _, err := conn.WriteToAddrPort(b, to); err != nil {
+			return // it is asked for again
+		}
+		p.count.packets.Add(1)
+		p.count.bytes.Add(uint64(len(b)))
 	}
-	if _, err := conn.WriteToAddrPort(b, to); err != nil {
-		return // it is asked for again
-	}
-	p.count.packets.Add(1)
-	p.count.bytes.Add(uint64(len(b)))
 }
 
 // receiveRTCP reads what a receiver sent: reports, wishes for a keyframe, and
 // the numbers of packets it misses. Of a multicast group nobody is followed: one
 // receiver must not spoil the picture for the others.
-func (p *Pusher) receiveRTCP(b []byte, to *follower, resend func(number uint16)) {
+func (p *Pusher) receiveRTCP(b []byte, to *follower) {
 	packets, err := rtcp.Unmarshal(b)
 	if err != nil {
 		return // not RTCP: receivers may send anything to open their firewall
@@ -206,10 +208,7 @@ func (p *Pusher) receiveRTCP(b []byte, to *follower, resend func(number uint16))
 				continue
 			}
 			for _, pair := range pkt.Nacks {
-				pair.Range(func(number uint16) bool {
-					resend(number)
-					return true
-				})
+				p.rtp.repair.Asked(pair.PacketList(), now)
 			}
 		}
 		for _, rr := range reports {
@@ -219,6 +218,8 @@ func (p *Pusher) receiveRTCP(b []byte, to *follower, resend func(number uint16))
 			}
 			if !p.rtp.multicast() {
 				f = to.hear(f, p.count.bytes.Load())
+				p.rtp.repair.Limit(f.Affordable)
+				p.rtp.repair.RoundTrip(f.RTT)
 			}
 			p.setFeedback(f)
 		}

@@ -240,36 +240,22 @@ func TestMissingPacketsAreSentAgain(t *testing.T) {
 	}
 }
 
-// TestResendingIsBounded asks for too much, too often, and for what never was.
-func TestResendingIsBounded(t *testing.T) {
+// TestHistory asks for a packet that is known, and for what is not.
+func TestHistory(t *testing.T) {
 	var h history
 	header := make([]byte, rtpHeader)
-	now := time.Now()
 	for i := range 3 * historySize {
 		binary.BigEndian.PutUint16(header[2:], uint16(i))
 		h.add(header, []byte{byte(i)})
 	}
 	const last = 3*historySize - 1
-	if b := h.appendPacket(nil, last, now); len(b) != rtpHeader+1 || b[rtpHeader] != last&0xff {
+	if b := h.appendPacket(nil, last); len(b) != rtpHeader+1 || b[rtpHeader] != last&0xff {
 		t.Errorf("the last packet is % x", b)
 	}
-	for what, b := range map[string][]byte{
-		"a packet twice at once": h.appendPacket(nil, last, now.Add(resendPause/2)),
-		"one that is too old":    h.appendPacket(nil, last-historySize, now),
-		"one to come":            h.appendPacket(nil, last+1, now),
-	} {
-		if len(b) > 0 {
+	for what, number := range map[string]uint16{"one that is too old": last - historySize, "one to come": last + 1} {
+		if b := h.appendPacket(nil, number); len(b) > 0 {
 			t.Errorf("%s: % x", what, b)
 		}
-	}
-	n := 1
-	for i := range historySize {
-		if len(h.appendPacket(nil, uint16(last-i), now.Add(time.Second))) > 0 {
-			n++
-		}
-	}
-	if n != resendBurst {
-		t.Errorf("%d packets are sent again at once, want %d", n, resendBurst)
 	}
 }
 
@@ -289,7 +275,10 @@ func FuzzReceiveRTCP(f *testing.F) {
 	reader := newScriptedReader((*h264.AccessUnit)(nil))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		asked := 0
-		p.receiveRTCP(b, newFollower(&flow{}, reader), func(uint16) { asked++ })
+		p.rtp.repair = packet.NewRepair(func(numbers []uint16) { asked += len(numbers) })
+		p.rtp.repair.Sent(1000, 1_000_000, time.Now())
+		p.receiveRTCP(b, newFollower(&flow{}, reader))
+		p.rtp.repair.Close()
 		if asked > 17*len(b)/4 { // of RFC 4585: a number and 16 bits in 4 bytes
 			t.Errorf("%d packets are asked for in %d bytes", asked, len(b))
 		}

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pion/interceptor"
 	"github.com/pion/rtcp"
 	"github.com/pion/rtp"
 	"github.com/pion/webrtc/v4"
@@ -44,6 +45,7 @@ type viewerOptions struct {
 	extensions []string
 	rtx        bool
 	deaf       bool // reads nothing
+	mute       bool // reports nothing by itself
 
 	candidates *regexp.Regexp // those of the answer that it hears of, nil: all
 }
@@ -86,7 +88,11 @@ func watch(t testing.TB, web *httptest.Server, o viewerOptions) *viewer {
 	if o.tcpOnly {
 		e.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeTCP4})
 	}
-	pc, err := webrtc.NewAPI(webrtc.WithMediaEngine(m), webrtc.WithSettingEngine(e)).NewPeerConnection(webrtc.Configuration{})
+	options := []func(*webrtc.API){webrtc.WithMediaEngine(m), webrtc.WithSettingEngine(e)}
+	if o.mute {
+		options = append(options, webrtc.WithInterceptorRegistry(&interceptor.Registry{}))
+	}
+	pc, err := webrtc.NewAPI(options...).NewPeerConnection(webrtc.Configuration{})
 	if err != nil {
 		t.Fatal(err)
 	}
