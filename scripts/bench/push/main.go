@@ -4,10 +4,11 @@
 //
 //	go run ./scripts/bench/push -rounds 5 -seconds 10 -mbit 8,30,60 -destinations 1,8
 //
-// With one destination most of the time goes into being woken: a program in Go
-// that does nothing but read the datagrams and send them on, without looking
-// into them, in one goroutine, took 0.4 of what ffmpeg took. The more bits there
-// are to a picture the less that counts.
+// With one destination most of the time goes into being woken, and into taking
+// the pictures in: without any push lenscast took 0.8 of what it takes with one.
+// A program in Go that does nothing but read the datagrams and send them on,
+// without looking into them, in one goroutine, took 0.45 of what ffmpeg took,
+// and one in C 0.3. The more bits there are to a picture the less that counts.
 //
 // Everything stays on loopback. It needs ffmpeg.
 package main
