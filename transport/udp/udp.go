@@ -141,13 +141,20 @@ func (p *Pusher) setFeedback(f packet.Feedback) {
 	p.mu.Unlock()
 }
 
-// newTSFlow makes a flow of transport stream on a link.
-func (p *Pusher) newTSFlow(l link) *flow {
-	return &flow{
+// newTSFlow makes a flow of transport stream on a link. It must be run, or
+// ended.
+func (p *Pusher) newTSFlow(l link) (*flow, error) {
+	f := &flow{
 		cut:   newTSCutter(p.p.Destination.PacketSize),
 		idle:  tsIdle,
 		link:  l,
 		pacer: packet.NewPacer(p.p.Clock),
 		count: &p.count,
 	}
+	alarm, err := packet.NewAlarm(f.sendIdle)
+	if err != nil {
+		return nil, err
+	}
+	f.alarm = alarm
+	return f, nil
 }
