@@ -14,8 +14,10 @@ const (
 	// more takes even its peaks.
 	narrowMargin = 1.25
 
-	// maxLag is how long a picture may wait for a way that is narrow.
+	// maxLag is how long a picture may wait for a way that is narrow, and keyLag
+	// how long when the next IDR has come, which does without it.
 	maxLag = 400 * time.Millisecond
+	keyLag = 50 * time.Millisecond
 
 	// lateAgain is how soon after the last time being late counts as being
 	// late again.
@@ -47,6 +49,7 @@ type Reader struct {
 	dropped uint64
 	afford  int       // bit/s, 0 without a limit; written with the stream's mutex held, too
 	late    time.Time // when pictures were dropped last because they came too late
+	gap     time.Time // the same, when no IDR had come yet
 
 	direct  func(*h264.AccessUnit) bool // takes pictures while Next waits, nil without
 	waiting bool                        // Next waits, and has to be woken for a picture
@@ -82,12 +85,8 @@ func (r *Reader) push(au *h264.AccessUnit) bool {
 	if r.n-r.catchUp >= r.limit {
 		r.drop(true)
 	}
-	if r.narrow() && r.catchUp == 0 && r.n > 0 && au.PTS-r.queue[r.head].PTS > maxLag {
-		// Every IDR makes it worse for all. Who is late once more takes
-		// the next that comes by itself.
-		now := time.Now()
-		r.drop(now.Sub(r.late) > lateAgain)
-		r.late = now
+	if r.narrow() && r.catchUp == 0 && r.n > 0 {
+		r.skip(au)
 	}
 	if r.need && !au.Key {
 		r.dropped++
@@ -100,6 +99,25 @@ func (r *Reader) push(au *h264.AccessUnit) bool {
 	r.put(au)
 	r.wake()
 	return true
+}
+
+// skip drops what waits if it has waited too long when au comes. r.mu is held.
+func (r *Reader) skip(au *h264.AccessUnit) {
+	lag, now := au.PTS-r.queue[r.head].PTS, time.Now()
+	switch {
+	case au.Key && lag > keyLag:
+		// Else it would wait for them, and all that follow it for as long,
+		// until they are too late as well.
+		r.drop(false)
+	case lag > maxLag:
+		// Every IDR makes it worse for all. Who is late once more takes
+		// the next that comes by itself.
+		r.drop(now.Sub(r.gap) > lateAgain)
+		r.gap = now
+	default:
+		return
+	}
+	r.late = now
 }
 
 // narrow tells whether the way to the other end carries hardly what the stream

@@ -13,6 +13,11 @@ import (
 // encoded, and one is free.
 const smallPictures = 3
 
+// keyShare is the share of the bitrate that an IDR is told when that is less than
+// was asked for: openh264 makes one of four pictures' size of the whole, which
+// takes 140 ms where the bitrate is all that the network carries.
+const keyShare = 0.7
+
 // Adaptive is an Encoder whose pictures stay watchable when there is little
 // bitrate: it then encodes fewer pictures, evenly left out, and where that is
 // not enough smaller ones. Another size begins with an IDR and parameter sets
@@ -61,8 +66,8 @@ func (a *Adaptive) Encode(p Picture) error {
 	if err := a.follow(&p); err != nil {
 		return err
 	}
-	if a.sinceIR++; a.sinceIR >= a.p.KeyframeInterval && a.rung.rate < a.p.FPS {
-		a.wanted.Store(true) // the encoder counts only what it gets
+	if a.sinceIR++; a.sinceIR >= a.p.KeyframeInterval {
+		a.wanted.Store(true) // an IDR that the encoder makes by itself comes without being told its size
 	}
 	if a.phase += a.rung.rate; a.phase < a.p.FPS {
 		p.release()
@@ -100,9 +105,6 @@ func (a *Adaptive) follow(p *Picture) error {
 			return err
 		}
 	}
-	if rung.rate != a.rung.rate {
-		a.sinceIR = 0
-	}
 	a.rung = rung
 	return nil
 }
@@ -111,15 +113,19 @@ func (a *Adaptive) follow(p *Picture) error {
 //
 // Encoders divide the bitrate by the frame rate they were opened with: when they
 // get fewer pictures, they are told more. But not for an IDR. It gets a multiple
-// of what other pictures get, and where pictures are left out because the network
-// is slow, one of twice the size would be on its way for a quarter of a second.
+// of what other pictures get, and where the network is slow it is on its way for
+// as long, and all that follow it wait: there it is told less than all others.
 func (a *Adaptive) instruct(encoder Encoder) {
 	told := int(a.bitrate.Load())
-	if a.wanted.Swap(false) {
+	switch {
+	case !a.wanted.Swap(false):
+		told = int(float64(told) * a.p.FPS / a.rung.rate)
+	default:
 		encoder.ForceKeyframe()
 		a.sinceIR = 0
-	} else {
-		told = int(float64(told) * a.p.FPS / a.rung.rate)
+		if told < a.p.Bitrate {
+			told = int(keyShare * float64(told))
+		}
 	}
 	if told != a.applied {
 		encoder.SetBitrate(told)

@@ -121,40 +121,49 @@ func (e *told) Encode(encode.Picture) error {
 }
 
 // With half of the pictures each gets twice as much, but not a keyframe, of
-// itself or forced.
+// itself or forced: where the network is slow that gets less than all others.
 func TestAdaptiveKeepsKeyframesSmall(t *testing.T) {
-	const bitrate = 250_000
-	encoder := &told{}
-	e, err := encode.NewAdaptive(func(encode.Params) (encode.Encoder, error) { return encoder, nil }, params)
-	if err != nil {
-		t.Fatal(err)
-	}
-	e.SetBitrate(bitrate)
-	for n := range 4 * params.KeyframeInterval {
-		if n == params.KeyframeInterval/2 {
-			e.ForceKeyframe()
-		}
-		if err := e.Encode(scene(n)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if want := 2 * params.KeyframeInterval; len(encoder.notes) != want {
-		t.Fatalf("%d pictures are encoded, want %d", len(encoder.notes), want)
-	}
-	keys := 0
-	for n, is := range encoder.notes {
-		if want := (note{2 * bitrate, false}); !is.key && is != want {
-			t.Errorf("of picture %d it is told %+v, want %+v", n, is, want)
-		}
-		if is.key {
-			keys++
-			if is.bitrate != bitrate {
-				t.Errorf("of the keyframe %d it is told %d bit/s, want %d", n, is.bitrate, bitrate)
+	for name, tt := range map[string]struct {
+		bitrate, pictures int // bit/s; of 4 intervals
+		other, key        int // bit/s that the encoder is told
+	}{
+		"as asked for":         {params.Bitrate, 4 * params.KeyframeInterval, params.Bitrate, params.Bitrate},
+		"slow":                 {params.Bitrate * 4 / 5, 4 * params.KeyframeInterval, params.Bitrate * 4 / 5, params.Bitrate * 4 * 7 / 50},
+		"slow, fewer pictures": {250_000, 2 * params.KeyframeInterval, 500_000, 175_000},
+	} {
+		t.Run(name, func(t *testing.T) {
+			encoder := &told{bitrate: params.Bitrate}
+			e, err := encode.NewAdaptive(func(encode.Params) (encode.Encoder, error) { return encoder, nil }, params)
+			if err != nil {
+				t.Fatal(err)
 			}
-		}
-	}
-	if keys != 4 {
-		t.Errorf("%d keyframes, want one forced and 3 in the 3.5 intervals after it", keys)
+			e.SetBitrate(tt.bitrate)
+			for n := range 4 * params.KeyframeInterval {
+				if n == params.KeyframeInterval/2 {
+					e.ForceKeyframe()
+				}
+				if err := e.Encode(scene(n)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if len(encoder.notes) != tt.pictures {
+				t.Fatalf("%d pictures are encoded, want %d", len(encoder.notes), tt.pictures)
+			}
+			keys := 0
+			for n, is := range encoder.notes {
+				want := tt.other
+				if is.key {
+					keys++
+					want = tt.key
+				}
+				if is.bitrate != want {
+					t.Errorf("of picture %d it is told %+v, want %d bit/s", n, is, want)
+				}
+			}
+			if keys != 4 {
+				t.Errorf("%d keyframes, want one forced and 3 in the 3.5 intervals after it", keys)
+			}
+		})
 	}
 }
 

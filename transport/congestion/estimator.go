@@ -35,6 +35,7 @@ type Estimator struct {
 	full    busy  // by the receiver's clock
 
 	report    report
+	lost      []uint16      // as reported by the newest feedback for the first time
 	reference int64         // of the newest feedback, unwrapped
 	expected  uint16        // the number after the highest that was reported
 	heard     bool          // feedback has come
@@ -81,19 +82,21 @@ func (e *Estimator) Sent(number uint16, size int, at time.Time) {
 	}
 }
 
-// Feedback reads an RTCP packet of type 205, format 15. The error says what is
-// wrong with it; then nothing of it counts.
-func (e *Estimator) Feedback(packet []byte, at time.Time) error {
+// Feedback reads an RTCP packet of type 205, format 15, and returns the numbers
+// of packets that it tells are missing, if none has told so before. They may
+// still come. The slice is valid until the next call. The error says what is wrong
+// with the packet; then nothing of it counts.
+func (e *Estimator) Feedback(packet []byte, at time.Time) (lost []uint16, err error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if err := e.report.parse(packet); err != nil {
-		return err
+		return nil, err
 	}
 	now := e.since(at)
 	e.waiting = false
 	received := e.read(now)
 	if !received && !e.heard {
-		return nil
+		return nil, nil
 	}
 	e.heard = true
 	if e.silent && received {
@@ -104,7 +107,7 @@ func (e *Estimator) Feedback(packet []byte, at time.Time) error {
 		received: e.arrived.rate(receivedWindow), capacity: e.full.rate(receivedWindow), sent: e.sent.rate(sentWindow),
 		steadily: e.arrived.rate(sentWindow),
 	})
-	return nil
+	return e.lost, nil
 }
 
 // resume ends a silence. To send less was a precaution: the silence was that of
@@ -134,6 +137,7 @@ func (e *Estimator) Reset() {
 // read takes in what the parsed report tells. It reports whether it told of
 // any packet that is remembered.
 func (e *Estimator) read(now time.Duration) (received bool) {
+	e.lost = e.lost[:0]
 	arrival := time.Duration(e.unwrap(e.report.reference)) * referenceUnit
 	for i, symbol := range e.report.symbols {
 		if symbol != notReceived {
@@ -155,6 +159,7 @@ func (e *Estimator) read(now time.Duration) (received bool) {
 		if symbol == notReceived {
 			if !p.lost {
 				p.lost = true
+				e.lost = append(e.lost, number)
 				e.control.count(1, 1)
 			}
 			continue
@@ -204,11 +209,4 @@ func (e *Estimator) Target() int {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return int(e.control.target)
-}
-
-// Queue returns how long packets wait in the network now.
-func (e *Estimator) Queue() time.Duration {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.delay.queue
 }

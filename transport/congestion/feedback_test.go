@@ -73,7 +73,7 @@ func TestFeedbackIsRefused(t *testing.T) {
 		"too many":      tooMany,
 		"zero run only": append(append([]byte(nil), whole[:20]...), 0, 0, 0, 0),
 	} {
-		if err := NewEstimator().Feedback(raw, time.Now()); err == nil {
+		if _, err := NewEstimator().Feedback(raw, time.Now()); err == nil {
 			t.Errorf("%s: no error", name)
 		}
 	}
@@ -84,7 +84,7 @@ func TestFeedbackIsRefused(t *testing.T) {
 func TestEstimatorBearsNonsense(t *testing.T) {
 	e, now := NewEstimator(), time.Now()
 	for range 3 {
-		if err := e.Feedback(example(t), now); err != nil {
+		if _, err := e.Feedback(example(t), now); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -105,7 +105,7 @@ func TestEstimatorDoesNotAllocate(t *testing.T) {
 		}
 		number -= 21
 		now = now.Add(20 * time.Millisecond)
-		_ = e.Feedback(raw, now)
+		_, _ = e.Feedback(raw, now)
 	}); n > 0 {
 		t.Errorf("%v allocations", n)
 	}
@@ -122,7 +122,7 @@ func FuzzFeedback(f *testing.F) {
 		}
 		for range 3 {
 			now = now.Add(100 * time.Millisecond)
-			_ = e.Feedback(raw, now)
+			_, _ = e.Feedback(raw, now)
 		}
 		if target := e.Target(); target < minTarget || target > Unlimited {
 			t.Fatalf("the target is %d", target)
@@ -159,7 +159,7 @@ func BenchmarkEstimator(b *testing.B) {
 			e.Sent(uint16(65533+i), 1200, now)
 		}
 		now = now.Add(20 * time.Millisecond)
-		_ = e.Feedback(raw, now)
+		_, _ = e.Feedback(raw, now)
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/21, "ns/packet")
 }

@@ -147,7 +147,7 @@ func run(t *testing.T, w way, c camera, length time.Duration) []sample {
 			}
 		}
 		for len(feedbacks) > 0 && feedbacks[0].at <= now {
-			if err := e.Feedback(feedbacks[0].raw, epoch.Add(now)); err != nil {
+			if _, err := e.Feedback(feedbacks[0].raw, epoch.Add(now)); err != nil {
 				t.Fatalf("at %v: %v", now, err)
 			}
 			feedbacks = feedbacks[1:]

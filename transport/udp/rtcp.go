@@ -3,7 +3,9 @@ package udp
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -59,7 +61,7 @@ type reception struct {
 }
 
 // maxReceivers bounds what is remembered: of a multicast group anybody may
-// send reports.
+// send reports. The one that was silent for longest is forgotten.
 const maxReceivers = 64
 
 func newSenderReports(ssrc uint32) *senderReports {
@@ -126,9 +128,12 @@ func (r *senderReports) feedback(from uint32, rr rtcp.ReceptionReport, now time.
 	}
 	lost := int64(int32(rr.TotalLost<<8) >> 8) // 24 bits, signed
 	last, known := r.received[from]
-	if known || len(r.received) < maxReceivers {
-		r.received[from] = reception{now, rr.LastSequenceNumber, lost}
+	if !known && len(r.received) == maxReceivers {
+		delete(r.received, slices.MinFunc(slices.Collect(maps.Keys(r.received)), func(a, b uint32) int {
+			return r.received[a].at.Compare(r.received[b].at)
+		}))
 	}
+	r.received[from] = reception{now, rr.LastSequenceNumber, lost}
 	if dt := now.Sub(last.at).Seconds(); known && dt > 0 && r.packets > 0 {
 		// Sequence numbers tell packets; their mean size makes bytes of them.
 		got := int64(int32(rr.LastSequenceNumber-last.highest)) - (lost - last.lost)
@@ -163,24 +168,26 @@ func (p *Pusher) reportRTP(ctx context.Context, conn *packet.Conn, to netip.Addr
 	}
 }
 
-// resend sends a packet again that a receiver misses.
-func (p *Pusher) resend(conn *packet.Conn, to netip.AddrPort, number uint16) {
+// resend sends packets again that a receiver misses.
+func (p *Pusher) resend(conn *packet.Conn, to netip.AddrPort, numbers []uint16) {
 	var room [1500]byte
-	b := p.rtp.history.appendPacket(room[:0], number, time.Now())
-	if len(b) == 0 {
-		return
+	for _, number := range numbers {
+		b := p.rtp.history.appendPacket(room[:0], number)
+		if len(b) == 0 {
+			continue
+		}
+		if _, err := conn.WriteToAddrPort(b, to); err != nil {
+			return // it is asked for again
+		}
+		p.count.packets.Add(1)
+		p.count.bytes.Add(uint64(len(b)))
 	}
-	if _, err := conn.WriteToAddrPort(b, to); err != nil {
-		return // it is asked for again
-	}
-	p.count.packets.Add(1)
-	p.count.bytes.Add(uint64(len(b)))
 }
 
 // receiveRTCP reads what a receiver sent: reports, wishes for a keyframe, and
 // the numbers of packets it misses. Of a multicast group nobody is followed: one
 // receiver must not spoil the picture for the others.
-func (p *Pusher) receiveRTCP(b []byte, to *follower, resend func(number uint16)) {
+func (p *Pusher) receiveRTCP(b []byte, to *follower) {
 	packets, err := rtcp.Unmarshal(b)
 	if err != nil {
 		return // not RTCP: receivers may send anything to open their firewall
@@ -201,10 +208,7 @@ func (p *Pusher) receiveRTCP(b []byte, to *follower, resend func(number uint16))
 				continue
 			}
 			for _, pair := range pkt.Nacks {
-				pair.Range(func(number uint16) bool {
-					resend(number)
-					return true
-				})
+				p.rtp.repair.Asked(pair.PacketList(), now)
 			}
 		}
 		for _, rr := range reports {
@@ -214,6 +218,8 @@ func (p *Pusher) receiveRTCP(b []byte, to *follower, resend func(number uint16))
 			}
 			if !p.rtp.multicast() {
 				f = to.hear(f, p.count.bytes.Load())
+				p.rtp.repair.Limit(f.Affordable)
+				p.rtp.repair.RoundTrip(f.RTT)
 			}
 			p.setFeedback(f)
 		}

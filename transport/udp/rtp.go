@@ -28,6 +28,7 @@ type rtpStream struct {
 	name       string
 	reports    *senderReports
 	history    history
+	repair     *packet.Repair // of the current run
 	seq        uint16
 	offset     uint32 // added to all timestamps
 
@@ -44,6 +45,7 @@ func newRTPStream(d Destination, name string, ssrc, random uint32) *rtpStream {
 		dest:       d,
 		name:       name,
 		reports:    newSenderReports(ssrc),
+		repair:     packet.NewRepair(func([]uint16) {}),
 		seq:        uint16(random),
 		offset:     random,
 	}
@@ -63,6 +65,7 @@ func (s *rtpStream) picture(d *datagrams, pic picture) {
 		s.append(d, timestamp, i == len(payloads.Payloads)-1, payload)
 	}
 	s.reports.sent(timestamp, pic.Captured, len(payloads.Payloads), payloads.Size)
+	s.repair.Sent(len(payloads.Payloads), payloads.Size, time.Now())
 }
 
 // idle: between pictures RTP has nothing to say.
@@ -228,8 +231,9 @@ func (p *Pusher) runRTP(ctx context.Context) error {
 	// Receivers that multiplex send reports to the port of RTP (RFC 5761); many
 	// others do not listen for RTCP at all, which is no fault.
 	receiver := newFollower(f, reader)
-	resend := func(number uint16) { p.resend(conn, to, number) }
-	received := func(b []byte) { p.receiveRTCP(b, receiver, resend) }
+	p.rtp.repair = packet.NewRepair(func(numbers []uint16) { p.resend(conn, to, numbers) })
+	defer p.rtp.repair.Close()
+	received := func(b []byte) { p.receiveRTCP(b, receiver) }
 	defer watch(conn, received, cancel)()
 	defer watch(control, received, func(error) {})()
 	p.changeReceivers(1)

@@ -128,6 +128,22 @@ func TestFeedback(t *testing.T) {
 	}
 }
 
+// TestNewReceiversAreKnown floods the memory of receivers, as anybody can.
+func TestNewReceiversAreKnown(t *testing.T) {
+	r := newSenderReports(7)
+	now := time.Now()
+	r.sent(0, now, 1000, 1000*988)
+	rr := rtcp.ReceptionReport{SSRC: 7}
+	for n := range uint32(2 * maxReceivers) {
+		r.feedback(n, rr, now.Add(time.Duration(n)*time.Millisecond))
+	}
+	last := uint32(2*maxReceivers - 1)
+	rr.LastSequenceNumber = 1000
+	if f, _ := r.feedback(last, rr, now.Add(time.Second)); f.ReceiveRate == 0 || len(r.received) > maxReceivers {
+		t.Errorf("receive rate %v of the newest of %d receivers", f.ReceiveRate, len(r.received))
+	}
+}
+
 // TestRTCPOverTheWire has a receiver report loss and ask for a keyframe.
 func TestRTCPOverTheWire(t *testing.T) {
 	port := freePort(t)
@@ -143,8 +159,6 @@ func TestRTCPOverTheWire(t *testing.T) {
 	defer media.Close()
 	c := newCamera(clip.Synthetic(60, 30, 30, 1000, 1000))
 	p := newPusher(t, fmt.Sprintf("rtp://127.0.0.1:%d", port), c)
-	reports := make(chan packet.Feedback, 10)
-	p.p.OnFeedback = func(f packet.Feedback) { reports <- f }
 	start(t, p)
 
 	buf := make([]byte, 1500)
@@ -168,7 +182,11 @@ func TestRTCPOverTheWire(t *testing.T) {
 	if _, err := control.WriteToUDPAddrPort(b, from); err != nil {
 		t.Fatal(err)
 	}
-	f := wait(t, "feedback", reports)
+	var f packet.Feedback
+	until(t, "feedback comes", func() bool {
+		f = p.Stats().Feedback
+		return !f.At.IsZero()
+	})
 	if f.Loss != 0.5 || f.RTT <= 0 || f.RTT > time.Second {
 		t.Errorf("%+v", f)
 	}
@@ -222,36 +240,22 @@ func TestMissingPacketsAreSentAgain(t *testing.T) {
 	}
 }
 
-// TestResendingIsBounded asks for too much, too often, and for what never was.
-func TestResendingIsBounded(t *testing.T) {
+// TestHistory asks for a packet that is known, and for what is not.
+func TestHistory(t *testing.T) {
 	var h history
 	header := make([]byte, rtpHeader)
-	now := time.Now()
 	for i := range 3 * historySize {
 		binary.BigEndian.PutUint16(header[2:], uint16(i))
 		h.add(header, []byte{byte(i)})
 	}
 	const last = 3*historySize - 1
-	if b := h.appendPacket(nil, last, now); len(b) != rtpHeader+1 || b[rtpHeader] != last&0xff {
+	if b := h.appendPacket(nil, last); len(b) != rtpHeader+1 || b[rtpHeader] != last&0xff {
 		t.Errorf("the last packet is % x", b)
 	}
-	for what, b := range map[string][]byte{
-		"a packet twice at once": h.appendPacket(nil, last, now.Add(resendPause/2)),
-		"one that is too old":    h.appendPacket(nil, last-historySize, now),
-		"one to come":            h.appendPacket(nil, last+1, now),
-	} {
-		if len(b) > 0 {
+	for what, number := range map[string]uint16{"one that is too old": last - historySize, "one to come": last + 1} {
+		if b := h.appendPacket(nil, number); len(b) > 0 {
 			t.Errorf("%s: % x", what, b)
 		}
-	}
-	n := 1
-	for i := range historySize {
-		if len(h.appendPacket(nil, uint16(last-i), now.Add(time.Second))) > 0 {
-			n++
-		}
-	}
-	if n != resendBurst {
-		t.Errorf("%d packets are sent again at once, want %d", n, resendBurst)
 	}
 }
 
@@ -271,7 +275,10 @@ func FuzzReceiveRTCP(f *testing.F) {
 	reader := newScriptedReader((*h264.AccessUnit)(nil))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		asked := 0
-		p.receiveRTCP(b, newFollower(&flow{}, reader), func(uint16) { asked++ })
+		p.rtp.repair = packet.NewRepair(func(numbers []uint16) { asked += len(numbers) })
+		p.rtp.repair.Sent(1000, 1_000_000, time.Now())
+		p.receiveRTCP(b, newFollower(&flow{}, reader))
+		p.rtp.repair.Close()
 		if asked > 17*len(b)/4 { // of RFC 4585: a number and 16 bits in 4 bytes
 			t.Errorf("%d packets are asked for in %d bytes", asked, len(b))
 		}

@@ -16,7 +16,7 @@ import (
 // offered.
 const playerPage = `<!doctype html><video id=v muted autoplay playsinline></video><script>
 const log = [], syncs = [], tracks = [];
-async function play({order = ['video'], bundlePolicy = 'balanced', tcpOnly = false}) {
+async function play({order = ['video'], bundlePolicy = 'balanced', tcpOnly = false, relay = 0}) {
   const pc = window.pc = new RTCPeerConnection({bundlePolicy});
   for (const kind of order) pc.addTransceiver(kind, {direction: 'recvonly'});
   const tr = pc.getTransceivers().find(t => t.receiver.track.kind == 'video');
@@ -33,18 +33,20 @@ async function play({order = ['video'], bundlePolicy = 'balanced', tcpOnly = fal
   pc.ontrack = e => { tracks.push(e.track.kind); v.srcObject.addTrack(e.track); };
   await pc.setLocalDescription();
   const start = performance.now();
-  const r = await fetch('/whep/cam', {method: 'POST', body: pc.localDescription.sdp, headers: {'Content-Type': 'application/sdp'}});
+  const offer = relay ? pc.localDescription.sdp.replace(/a=candidate:.*\r\n/g, '') : pc.localDescription.sdp;
+  const r = await fetch('/whep/cam', {method: 'POST', body: offer, headers: {'Content-Type': 'application/sdp'}});
   if (r.status != 201) throw await r.text();
   const frame = (now, m) => { log.push({at: performance.now() - start, rtp: m.rtpTimestamp, wall: Date.now()}); v.requestVideoFrameCallback(frame); };
   v.requestVideoFrameCallback(frame);
   let sdp = await r.text();
   if (tcpOnly) sdp = sdp.replace(/a=candidate:\S+ \d+ udp .*\r\n/g, '');
+  if (relay) sdp = sdp.replace(/a=candidate:\S+ \d+ tcp .*\r\n/g, '').replace(/(a=candidate:\S+ \d+ udp \d+) \S+ \d+/g, '$1 127.0.0.1 ' + relay);
   await pc.setRemoteDescription({type: 'answer', sdp});
 }
 async function stats() {
   const out = {width: v.videoWidth, frames: log.length, first: log.length ? log[0].at : 0, syncs: syncs.length, tracks: tracks.join()};
   for (const s of (await pc.getStats()).values()) if (s.type == 'inbound-rtp' && s.kind == 'video')
-    for (const k of ['framesDecoded', 'framesDropped', 'freezeCount', 'packetsLost', 'nackCount', 'pliCount', 'keyFramesDecoded']) out[k] = s[k] || 0, out.jitterBuffer = s.jitterBufferDelay / s.jitterBufferEmittedCount * 1000;
+    for (const k of ['framesDecoded', 'framesDropped', 'freezeCount', 'totalFreezesDuration', 'packetsLost', 'nackCount', 'pliCount', 'keyFramesDecoded']) out[k] = s[k] || 0, out.jitterBuffer = s.jitterBufferDelay / s.jitterBufferEmittedCount * 1000;
   // Capture to display, by the newest sync message and the last frame shown.
   const sync = syncs.filter(m => m.type == 'sync').pop(), last = log[log.length - 1];
   if (sync && last) out.latency = last.wall - (sync.captured + ((last.rtp - sync.rtp) | 0) / 90);
@@ -61,7 +63,7 @@ type playerStats struct {
 	Width, Frames, Syncs                                                                          int
 	FramesDecoded, FramesDropped, FreezeCount, PacketsLost, NackCount, PliCount, KeyFramesDecoded int
 	Tracks                                                                                        string
-	First, JitterBuffer, Latency, CaptureTime, Pong                                               float64
+	First, JitterBuffer, Latency, CaptureTime, Pong, TotalFreezesDuration                         float64
 }
 
 // browser starts a headless Chromium on a page of web.

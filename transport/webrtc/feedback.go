@@ -109,7 +109,7 @@ func (f *feedback) handlePacket(p rtcp.Packet, o *outgoing, to wisher) {
 		for _, pair := range p.Nacks {
 			lost := pair.PacketList()
 			f.nacks.Add(uint64(len(lost)))
-			o.resend(lost)
+			o.repair.Asked(lost, time.Now())
 		}
 	case *rtcp.PictureLossIndication, *rtcp.FullIntraRequest:
 		f.plis.Add(1)
@@ -137,6 +137,7 @@ func (f *feedback) report(blocks []rtcp.ReceptionReport, o *outgoing, to wisher)
 		}
 		told := packet.Feedback{At: time.Now(), Loss: f.loss, RTT: f.rtt}
 		f.mu.Unlock()
+		o.repair.RoundTrip(told.RTT)
 		o.hearReport(told, to)
 	}
 }

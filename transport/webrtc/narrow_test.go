@@ -76,6 +76,56 @@ func TestTransportWideNumbers(t *testing.T) {
 	}
 }
 
+// What transport-wide feedback calls lost is sent again though nobody asks for it,
+// and so is what was sent again.
+func TestLostPacketsAreFoundByFeedback(t *testing.T) {
+	cam := newCamera()
+	s, web := startServer(t, cam, nil)
+	runCamera(t, cam, 5000, 20000, 60)
+	v := watch(t, web, viewerOptions{rtx: true, mute: true, extensions: []string{transportCC}})
+	waitFor(t, "20 pictures", func() bool { n, _ := v.pictures(); return n >= 20 })
+	id, recorder, done, at := v.extension(transportCC), twcc.NewRecorder(1), 0, int64(0)
+	number := func(p *rtp.Packet) uint16 { return binary.BigEndian.Uint16(p.GetExtension(id)) }
+	// report tells of all packets that came since the last report but one.
+	report := func(lost uint16) {
+		t.Helper()
+		packets := v.received()
+		for ; done < len(packets); done++ {
+			at = max(at, int64(packets[done].Timestamp-packets[0].Timestamp)*1000/90) // nothing waits on this way
+			if n := number(packets[done]); n != lost {
+				recorder.Record(uint32(v.ssrc), n, at)
+			}
+		}
+		if err := v.pc.WriteRTCP(recorder.BuildFeedbackPacket()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	report(0) // of what is too old
+	before := done
+	waitFor(t, "more packets", func() bool { return len(v.received()) > before+20 })
+	lost := v.received()[before+3]
+	missing := number(lost)
+	for times := 2; times <= 4; times++ {
+		report(missing)
+		var copies []*rtp.Packet
+		waitFor(t, "the packet to come again", func() bool {
+			copies = nil
+			for _, p := range v.received() {
+				if p.SequenceNumber == lost.SequenceNumber {
+					copies = append(copies, p)
+				}
+			}
+			return len(copies) >= times
+		})
+		missing = number(copies[len(copies)-1])
+		before := len(v.received())
+		waitFor(t, "more packets", func() bool { return len(v.received()) > before+20 })
+	}
+	if n := s.Sessions()[0].NACKs; n != 0 {
+		t.Errorf("%d packets were asked for", n)
+	}
+}
+
 // A viewer tells that a queue grows: its reader hears of it, what is sent again
 // is limited, and so are keyframes.
 func TestNarrowWayIsHeardOf(t *testing.T) {

@@ -30,11 +30,6 @@ const (
 	// that RTX adds.
 	maxPayload = maxDatagram - 12 - 8 - 16 - 2
 
-	// resendShare of what a narrow way carries may be packets sent again, at
-	// most as much at once as it carries of them in resendBurst.
-	resendShare = 0.2
-	resendBurst = 500 * time.Millisecond
-
 	// keyPatience is how long a receiver behind a narrow way waits for the
 	// next keyframe that it asks for.
 	keyPatience = time.Second
@@ -49,8 +44,8 @@ const (
 
 // outgoing is the RTP stream to one viewer. It is the viewer's own
 // webrtc.TrackLocal: SSRC, sequence numbers, timestamps and header extensions
-// are here, the payloads are shared. One goroutine sends pictures, another one
-// answers NACKs.
+// are here, the payloads are shared. One goroutine sends pictures, others send
+// again what is missing.
 type outgoing struct {
 	route *route
 	pacer *packet.Pacer
@@ -68,22 +63,22 @@ type outgoing struct {
 	firstTime      uint32
 	sequence       uint16
 
-	mu        sync.Mutex // what the NACK answering goroutine shares
+	repair *packet.Repair // calls resend
+
+	mu        sync.Mutex // what resend shares
 	history   [historyLength]sent
 	oldest    int
 	next      int
+	rtx       [rtxMemory]resent // by their RTX sequence number
 	rtxSeq    uint16
 	transport uint16 // next transport-wide sequence number
-
-	spare   float64   // bytes that may be resent on a narrow way; of the NACK answering goroutine
-	spareAt time.Time // when that was computed
 
 	lastKey    atomic.Int64          // Unix ms when the last IDR was asked for or sent
 	estimator  *congestion.Estimator // when transport-wide numbers are negotiated
 	estimate   *congestion.Reports   // else
 	affordable atomic.Int64          // bit/s, 0 without a known limit
 
-	packets, octets, resent atomic.Uint64
+	packets, octets, again atomic.Uint64
 }
 
 // sent is a picture in the history, with what its packets' headers need.
@@ -102,13 +97,18 @@ type sent struct {
 func newOutgoing(r *route, clock *packet.Clock) *outgoing {
 	var seed [8]byte
 	_, _ = rand.Read(seed[:]) // never fails
-	return &outgoing{
+	o := &outgoing{
 		route: r, pacer: packet.NewPacer(clock), bound: make(chan struct{}),
 		firstTime: binary.BigEndian.Uint32(seed[:4]),
 		sequence:  binary.BigEndian.Uint16(seed[4:]),
 		rtxSeq:    binary.BigEndian.Uint16(seed[6:]),
 	}
+	o.repair = packet.NewRepair(o.resend)
+	return o
 }
+
+// close ends all that is sent by itself.
+func (o *outgoing) close() { o.repair.Close() }
 
 // The methods of webrtc.TrackLocal.
 
@@ -215,6 +215,7 @@ func (o *outgoing) send(ctx context.Context, pic *packet.Picture, timestamp uint
 	}
 	o.packets.Add(uint64(len(pic.Payloads)))
 	o.octets.Add(uint64(pic.Size))
+	o.repair.Sent(len(pic.Payloads), pic.Size, now)
 	return nil
 }
 
@@ -270,53 +271,6 @@ func (o *outgoing) remember(s sent) (transport uint16) {
 	return s.transport
 }
 
-// resend answers a NACK. It sends again those packets that are still known: as
-// RTX (RFC 4588) when the viewer can take that, else exactly as they were.
-func (o *outgoing) resend(sequences []uint16) {
-	o.route.batch.Hold()
-	defer o.route.batch.Flush() //nolint:errcheck // it is asked for again
-	var scratch [maxDatagram]byte
-	now := time.Now()
-	for _, seq := range sequences {
-		header, payload, ok := o.packet(seq)
-		if !ok || !o.mayResend(len(payload), now) {
-			continue
-		}
-		if o.rtxType != 0 {
-			header.SSRC, header.PayloadType = o.rtxSSRC, o.rtxType
-			var number uint16
-			header.SequenceNumber, number = o.nextRTX()
-			binary.BigEndian.PutUint16(scratch[:], seq)
-			payload = scratch[:2+copy(scratch[2:], payload)]
-			if o.transportID != 0 { // a packet like any other
-				_ = header.SetExtension(o.transportID, binary.BigEndian.AppendUint16(nil, number))
-				o.estimator.Sent(number, len(payload), now)
-			}
-		}
-		if _, err := o.writer.WriteRTP(&header, payload); err == nil {
-			o.resent.Add(1)
-		}
-	}
-}
-
-// mayResend tells whether a packet may be resent. A way that is full loses much,
-// and what is sent again makes it fuller, so there it gets a part of what the
-// way carries: beyond that an IDR is the cheaper repair.
-func (o *outgoing) mayResend(size int, now time.Time) bool {
-	carries := float64(o.affordable.Load()) / 8
-	if carries == 0 {
-		return true
-	}
-	share := resendShare * carries
-	o.spare = min(o.spare+share*now.Sub(o.spareAt).Seconds(), share*resendBurst.Seconds())
-	o.spareAt = now
-	if o.spare < float64(size) {
-		return false
-	}
-	o.spare -= float64(size)
-	return true
-}
-
 // wantsKey tells whether a wish for a keyframe is to be granted: on a narrow
 // way the last one may still be on its way, and be what the wish is about.
 func (o *outgoing) wantsKey(now time.Time) bool {
@@ -328,54 +282,21 @@ func (o *outgoing) wantsKey(now time.Time) bool {
 	return true
 }
 
-// nextRTX returns the next sequence numbers, of RTX and transport-wide.
-func (o *outgoing) nextRTX() (rtx, transport uint16) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.rtxSeq++
-	o.transport++
-	return o.rtxSeq, o.transport - 1
-}
-
-// packet looks up a packet that was sent, the newest pictures first. On a narrow
-// way nothing before the newest IDR is worth sending again.
-func (o *outgoing) packet(seq uint16) (rtp.Header, []byte, bool) {
-	narrow := o.affordable.Load() > 0
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	for back := 1; back <= historyLength; back++ {
-		s := &o.history[(o.next-back+historyLength)%historyLength]
-		if s.payloads == nil {
-			break
-		}
-		i := int(seq - s.first)
-		if i >= len(s.payloads) {
-			if narrow && s.key {
-				break
-			}
-			continue
-		}
-		// Byte for byte what it was: the same nonce of AES-GCM must never
-		// protect anything else.
-		number := binary.BigEndian.AppendUint16(nil, s.transport+uint16(i))
-		h := o.plain(s.timestamp, number)
-		if i == 0 && s.extended {
-			h = o.extended(s.captured, s.timestamp, number)
-		}
-		h.SequenceNumber = seq
-		h.Marker = i == len(s.payloads)-1
-		return h, s.payloads[i], true
-	}
-	return rtp.Header{}, nil, false
-}
-
 // hear takes transport-wide feedback, and passes on what it means. A
 // packet that is wrong changes nothing.
 func (o *outgoing) hear(raw []byte, to wisher) {
-	if o.transportID == 0 || o.estimator.Feedback(raw, time.Now()) != nil {
+	if o.transportID == 0 {
+		return
+	}
+	now := time.Now()
+	lost, err := o.estimator.Feedback(raw, now)
+	if err != nil {
 		return
 	}
 	o.afford(o.estimator.Target(), to)
+	if len(lost) > 0 {
+		o.repair.Missed(o.missing(lost), now)
+	}
 }
 
 // hearReport takes what a receiver report says, where there is nothing better.
@@ -410,6 +331,7 @@ func (o *outgoing) afford(target int, to wisher) {
 	if before == target {
 		return
 	}
+	o.repair.Limit(target)
 	if before == 0 || 10*target < 9*before {
 		o.lastKey.Store(0) // it was lost with the rest
 	}

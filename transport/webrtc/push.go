@@ -205,7 +205,7 @@ func (p *Pusher) learn(servers []whip.ICEServer) (isNew bool) {
 // addTo adds what this session has sent.
 func (s *pushSession) addTo(st packet.Stats) packet.Stats {
 	const headers = 12 + 16 // of RTP, and the tag of SRTP
-	packets := s.out.packets.Load() + s.out.resent.Load()
+	packets := s.out.packets.Load() + s.out.again.Load()
 	st.Pictures += s.pictures.Load()
 	st.Packets += packets
 	st.Bytes += s.out.octets.Load() + headers*packets

@@ -139,6 +139,7 @@ func (s *sender) onState(state webrtc.PeerConnectionState) {
 // It calls connected before the first picture. The peer connection is closed
 // when it returns, and the other end was told so.
 func (s *sender) run(ctx context.Context, open func() Reader, connected func(), log *slog.Logger) error {
+	defer s.out.close()
 	err := s.play(ctx, open, connected)
 	if cause := context.Cause(ctx); cause != nil {
 		err = cause

@@ -15,7 +15,7 @@ import (
 func (s *session) status(now time.Time) SessionStatus {
 	st := SessionStatus{
 		ID: s.id, Camera: s.camera, Since: s.since, State: s.state(now),
-		PacketsSent: s.out.packets.Load(), PacketsResent: s.out.resent.Load(),
+		PacketsSent: s.out.packets.Load(), PacketsResent: s.out.again.Load(),
 		NACKs: s.back.nacks.Load(), PLIs: s.back.plis.Load(), DroppedPictures: s.droppedPictures(),
 		Affordable: s.affordable(), LeavesOut: s.leavesOut(),
 	}

@@ -58,6 +58,8 @@ func networks(d time.Duration) []namedNetwork {
 		{"loss 5 %", network{delay: near, loss: 0.05}},
 		{"loss 10 %", network{delay: near, loss: 0.10}},
 		{"loss 1 %, delay 100 ms", network{delay: far, loss: 0.01}},
+		{"loss 5 %, delay 100 ms", network{delay: far, loss: 0.05}},
+		{"loss 10 %, delay 100 ms", network{delay: far, loss: 0.10}},
 		{"delay 100 ms", network{delay: far}},
 		{"delay 300 ms", network{delay: farthest}},
 		{"8, 2, 5 Mbit/s", network{delay: near, steps: steps}},
