@@ -111,7 +111,7 @@ func (s *sender) onICEState(state webrtc.ICEConnectionState) {
 // onPair takes the way to the other end that ICE has chosen.
 func (s *sender) onPair(pair *webrtc.ICECandidatePair) {
 	before := s.pair.Swap(pair)
-	if before != nil && !(sameAddress(before.Local, pair.Local) && sameAddress(before.Remote, pair.Remote)) {
+	if before != nil && (!sameAddress(before.Local, pair.Local) || !sameAddress(before.Remote, pair.Remote)) {
 		s.out.moved(s)
 	}
 }
