@@ -83,12 +83,9 @@ func TestStalledViewerHarmsNobody(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			// What viewers report on a busy machine is taken for a narrow
-			// way, on which pictures are left out: that is no harm done
-			// by another viewer.
 			var viewers []*viewer
 			for range 10 / loadDivisor {
-				viewers = append(viewers, watch(t, web, viewerOptions{uncritical: true}))
+				viewers = append(viewers, watch(t, web, viewerOptions{}))
 			}
 			stalledViewer(t, scheme, host.Host)
 			// Until the stalled one is given up, and a while longer.
@@ -97,10 +94,9 @@ func TestStalledViewerHarmsNobody(t *testing.T) {
 			t.Logf("given up after %v", time.Since(start).Round(time.Second/10))
 			waitFor(t, "300 pictures", func() bool { n, _ := viewers[0].pictures(); return n >= 300 })
 			for i, v := range viewers {
-				waitFor(t, fmt.Sprintf("viewer %d to have 200 pictures whole", i), func() bool {
-					n, missing := v.pictures()
-					return n >= 200 && missing == 0
-				})
+				if n, missing := v.pictures(); missing != 0 || n < 200 {
+					t.Errorf("viewer %d got %d pictures, %d packets are missing", i, n, missing)
+				}
 			}
 			for _, st := range s.Sessions() {
 				if st.DroppedPictures != 0 {

@@ -46,7 +46,6 @@ type viewerOptions struct {
 	rtx        bool
 	deaf       bool // reads nothing
 	mute       bool // reports nothing by itself
-	uncritical bool // asks for what is lost, and tells nothing else of the way
 
 	candidates *regexp.Regexp // those of the answer that it hears of, nil: all
 }
@@ -90,14 +89,8 @@ func watch(t testing.TB, web *httptest.Server, o viewerOptions) *viewer {
 		e.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeTCP4})
 	}
 	options := []func(*webrtc.API){webrtc.WithMediaEngine(m), webrtc.WithSettingEngine(e)}
-	registry := &interceptor.Registry{}
-	if o.uncritical {
-		if err := webrtc.ConfigureNack(m, registry); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if o.uncritical || o.mute {
-		options = append(options, webrtc.WithInterceptorRegistry(registry))
+	if o.mute {
+		options = append(options, webrtc.WithInterceptorRegistry(&interceptor.Registry{}))
 	}
 	pc, err := webrtc.NewAPI(options...).NewPeerConnection(webrtc.Configuration{})
 	if err != nil {
