@@ -30,7 +30,7 @@ func (s *supervisor) startCamera(ctx context.Context, c config.Camera, rtc confi
 	if err != nil {
 		return fmt.Errorf("camera %q: %w", c.Name, err)
 	}
-	running := &runningCamera{cfg: c, stream: stream.New(c.Name)}
+	running := &runningCamera{cfg: c, stream: stream.New()}
 	running.camera = camera.New(camera.Params{
 		Name: c.Name, Source: source, Stream: running.stream, Log: s.log,
 		Bitrate: int(c.Bitrate), MinBitrate: int(c.MinBitrate),

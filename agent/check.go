@@ -55,14 +55,9 @@ func loadConfig(path string) (cfg *config.Config, from string, err error) {
 		path = "built-in default"
 		cfg, err = config.LoadDefault()
 	} else {
-		cfg, err = config.Load(path)
+		cfg, err = config.Load(path, config.Checks{Push: checkPush, Server: checkServer})
 	}
 	var problems config.Problems
-	if err == nil {
-		if problems = append(checkPushes(cfg, path), checkOffload(cfg, path)...); len(problems) > 0 {
-			err = problems
-		}
-	}
 	if errors.As(err, &problems) {
 		return nil, path, &exitError{exitUsage, fmt.Errorf("%s\n%w", countProblems(len(problems)), problems)}
 	} else if err != nil {

@@ -14,7 +14,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"strings"
+	"syscall"
 
 	"github.com/lenscast/lenscast/agent/config"
 )
@@ -139,10 +141,42 @@ func parseFlags(fs *flag.FlagSet, args []string, most int) ([]string, error) {
 	if err := fs.Parse(args); errors.Is(err, flag.ErrHelp) {
 		return nil, err
 	} else if err != nil {
-		return nil, usageError("%s, see: lenscast help %s", err, fs.Name())
+		return nil, usageError("%s see: lenscast help %s", flagWords(fs, err.Error()), fs.Name())
 	}
 	if fs.NArg() > most {
 		return nil, usageError("%q is one argument too many, see: lenscast help %s", fs.Arg(most), fs.Name())
 	}
 	return fs.Args(), nil
+}
+
+// untilSignal returns a context that ends when the process is told to end. A
+// second signal kills it.
+func untilSignal(ctx context.Context) (_ context.Context, stop context.CancelFunc) {
+	ctx, stop = signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop)
+	return ctx, stop
+}
+
+// flagWords says in our words what package flag says of a command line, up to
+// where more may follow.
+func flagWords(fs *flag.FlagSet, text string) string {
+	if name, ok := strings.CutPrefix(text, "flag provided but not defined: -"); ok {
+		var names []string
+		fs.VisitAll(func(f *flag.Flag) { names = append(names, f.Name) })
+		if near := config.Nearest(name, names); near != "" {
+			return fmt.Sprintf("unknown flag -%s, did you mean -%s?", name, near)
+		}
+		return fmt.Sprintf("unknown flag -%s,", name)
+	}
+	if name, ok := strings.CutPrefix(text, "flag needs an argument: "); ok {
+		return name + " needs a value,"
+	}
+	if value, reason, ok := strings.Cut(text, " for flag "); ok { // the reason of ours begins with the value
+		flag, reason, _ := strings.Cut(reason, ": ")
+		if reason == "parse error" {
+			reason = strings.TrimPrefix(value, "invalid value ") + " is not a number"
+		}
+		return flag + ": " + reason + ","
+	}
+	return text + ","
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -10,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/lenscast/lenscast/agent/recording/archive"
 )
 
 // A disk is missing at the start, is plugged in, and pulled while it is
@@ -76,4 +79,29 @@ func TestRecordingWaitsForItsFolder(t *testing.T) {
 	}
 	a.await("/api/status", `"recording":"recording"`)
 	a.await("/api/recordings", `"duration_seconds":[1-9]`)
+}
+
+// Two agents on one folder: the second must not take what the first one is
+// recording for what a crash has left. It records when the first has ended.
+func TestRecordingFolderIsOneAgents(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "rec")
+	text := head + fmt.Sprintf("[recording]\ndir = %q\nkeep_free = \"0B\"\nmax_loss = \"500ms\"\n", dir) + frontA
+	first := startAgent(t, text)
+	first.await("/api/recordings", `"duration_seconds":[1-9]`)
+	second := startAgent(t, text)
+	second.await("/api/status", `"problems":\["nothing is recorded: another lenscast records to `+dir)
+	second.await("/api/status", `"state":"live"`)
+	first.end()
+	second.await("/api/status", `"recording":"recording"`)
+	list, err := archive.Read(dir)
+	if err != nil || len(list) != 1 || list[0].Repaired {
+		t.Fatalf("the first agent left %+v, %v", list, err)
+	}
+	media, err := os.ReadFile(filepath.Join(dir, list[0].ID+".mp4"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if sum := fmt.Sprintf("%x", sha256.Sum256(media)); sum != list[0].SHA256 {
+		t.Errorf("the recording has the SHA-256 %s, noted is %s", sum, list[0].SHA256)
+	}
 }

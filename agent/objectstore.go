@@ -4,12 +4,10 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"time"
 
-	"github.com/lenscast/lenscast/transport/filetransfer"
 	"github.com/lenscast/lenscast/transport/filetransfer/s3store"
 )
 
@@ -27,11 +25,7 @@ func (o *storeOptions) open(ctx context.Context, bucket, prefix string, expire t
 		Bucket: bucket, Prefix: prefix, Endpoint: o.endpoint, Region: region, Keys: keys, ExpirePartial: expire, Log: log,
 	})
 	if err != nil {
-		var said *filetransfer.Error
-		if errors.As(err, &said) {
-			err = errors.New(said.Reason) // the code is for senders
-		}
-		return nil, fmt.Errorf("open %s: %w", o.url, err)
+		return nil, fmt.Errorf("open %s: %w", o.url, uncoded(err))
 	}
 	return bucketStore{store}, nil
 }

@@ -9,12 +9,12 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/lenscast/lenscast/agent/config"
 	"github.com/lenscast/lenscast/agent/offload"
 	"github.com/lenscast/lenscast/agent/recording/archive"
+	"github.com/lenscast/lenscast/agent/wallclock"
 	"github.com/lenscast/lenscast/transport/filetransfer"
 )
 
@@ -43,7 +43,7 @@ func (s *supervisor) startOffload(ctx context.Context, cfg *config.Config) error
 	if err != nil {
 		return err
 	}
-	clock, err := archive.NewSystemClock()
+	clock, err := wallclock.NewSystem()
 	if err != nil {
 		return err
 	}
@@ -127,13 +127,9 @@ func offloadParams(cfg *config.Config) (offload.Params, error) {
 	for _, w := range o.Windows {
 		p.Windows = append(p.Windows, offload.Window{From: time.Duration(w.From), To: time.Duration(w.To)})
 	}
-	agent := o.Agent
-	if agent == "" {
-		host, err := os.Hostname()
-		if err != nil {
-			return p, fmt.Errorf("find this machine's name, write one as agent in [offload]: %w", err)
-		}
-		agent = host
+	agent, err := agentName(&o)
+	if err != nil {
+		return p, err
 	}
 	var errs []error
 	for _, server := range o.Servers() {
@@ -145,6 +141,18 @@ func offloadParams(cfg *config.Config) (offload.Params, error) {
 		p.Servers = append(p.Servers, params)
 	}
 	return p, errors.Join(errs...)
+}
+
+// agentName is the name that this machine has at the servers.
+func agentName(o *config.Offload) (string, error) {
+	if o.Agent != "" {
+		return o.Agent, nil
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		return "", fmt.Errorf("find this machine's name, write one as agent in [offload]: %w", err)
+	}
+	return host, nil
 }
 
 // senderParams makes what a sender to one server needs, and tries whether one
@@ -168,17 +176,14 @@ func senderParams(server config.OffloadServer, agent string) (filetransfer.Sende
 	return p, sender.Close() // never connected
 }
 
-// checkOffload returns what is wrong with [offload] that only a sender knows.
-func checkOffload(cfg *config.Config, file string) config.Problems {
-	_, err := offloadParams(cfg)
+// checkServer returns what is wrong with a server of [offload] that only a
+// sender knows.
+func checkServer(o *config.Offload, server config.OffloadServer) error {
+	agent, err := agentName(o)
 	if err == nil {
-		return nil
+		_, err = senderParams(server, agent)
 	}
-	var problems config.Problems
-	for line := range strings.Lines(err.Error()) {
-		problems = append(problems, config.Problem{File: file, Key: "offload", Text: strings.TrimSpace(line)})
-	}
-	return problems
+	return err
 }
 
 // unsent is the archive as the queue sees it.

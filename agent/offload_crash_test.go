@@ -24,6 +24,7 @@ import (
 	"github.com/lenscast/lenscast/agent/offload/yield"
 	"github.com/lenscast/lenscast/agent/recording/archive"
 	"github.com/lenscast/lenscast/agent/recording/recordingtest"
+	"github.com/lenscast/lenscast/agent/wallclock"
 	"github.com/lenscast/lenscast/transport/filetransfer"
 )
 
@@ -127,8 +128,8 @@ type bubbleClock struct {
 	boot  string
 }
 
-func (c *bubbleClock) Read() archive.Reading {
-	return archive.Reading{Wall: time.Now(), Trusted: true, Boot: time.Since(c.start), BootID: c.boot}
+func (c *bubbleClock) Read() wallclock.Reading {
+	return wallclock.Reading{Wall: time.Now(), Trusted: true, Boot: time.Since(c.start), BootID: c.boot}
 }
 
 // unplugged is a network that never changes: that of the machine is outside of

@@ -17,6 +17,7 @@ import (
 	"github.com/lenscast/lenscast/agent/credentials"
 	"github.com/lenscast/lenscast/agent/recording/archive"
 	"github.com/lenscast/lenscast/agent/recording/recordingtest"
+	"github.com/lenscast/lenscast/agent/wallclock"
 	"github.com/lenscast/lenscast/transport/filetransfer"
 	"github.com/lenscast/lenscast/transport/filetransfer/dirstore"
 )
@@ -25,7 +26,7 @@ import (
 func footage(t *testing.T, n int) string {
 	t.Helper()
 	dir := t.TempDir()
-	clock, err := archive.NewSystemClock()
+	clock, err := wallclock.NewSystem()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -221,7 +222,7 @@ ca = "none.pem"
 		t.Fatal(err)
 	}
 	_, _, err := loadConfig(path)
-	for _, want := range []string{"2 problems", "nas:9000", "44 characters of base64", "other:9000", "none.pem"} {
+	for _, want := range []string{"2 problems", "toml:7: offload: key pin", "44 characters of base64", "toml:12: offload.fallback.ca: ", "none.pem"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v\nlacks %s", err, want)
 		}

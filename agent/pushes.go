@@ -151,34 +151,22 @@ func destination(p config.Push) (udp.Destination, error) {
 	return dest, err
 }
 
-// checkPushes returns what is wrong with the pushes of a configuration.
-func checkPushes(cfg *config.Config, file string) config.Problems {
-	var problems config.Problems
-	for _, c := range cfg.Cameras {
-		seen := make(map[string]bool)
-		for _, p := range c.Pushes {
-			err := checkPush(p, seen)
-			if err != nil {
-				problems = append(problems, config.Problem{
-					File: file, Key: "camera.push", Text: fmt.Sprintf("camera %q: %s", c.Name, err),
-				})
-			}
-		}
-	}
-	return problems
-}
-
-// checkPush returns what is wrong with a push, among others of the same camera
-// that were seen before.
-func checkPush(p config.Push, seen map[string]bool) error {
+// checkPush returns what is wrong with a push of a camera, alone or beside those
+// before it.
+func checkPush(c *config.Camera, i int) error {
+	p := c.Pushes[i]
 	if whip.IsEndpoint(p.URL.Reveal()) {
 		_, err := endpoint(p)
 		return err
 	}
 	dest, err := destination(p)
-	if err == nil && seen[dest.String()] {
-		err = fmt.Errorf("it is pushed to %s already, remove one of the two", dest)
+	if err != nil {
+		return err
 	}
-	seen[dest.String()] = true
-	return err
+	for _, other := range c.Pushes[:i] {
+		if before, err := destination(other); err == nil && before.String() == dest.String() {
+			return fmt.Errorf("it is pushed to %s already, remove one of the two", dest)
+		}
+	}
+	return nil
 }

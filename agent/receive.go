@@ -8,13 +8,13 @@ import (
 	"flag"
 	"fmt"
 	"log/slog"
+	"math"
 	"net"
 	"os"
 	"os/signal"
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
-	"strings"
 	"syscall"
 	"time"
 
@@ -70,7 +70,9 @@ another has begun. They need the same -cert and -key, which agents know them by.
 
 // receiveOptions are the flags of "lenscast receive".
 type receiveOptions struct {
-	dir, listen, status                 string
+	dir                                 string
+	listen                              config.Address
+	status                              *config.Address // nil: none
 	tokenFile, agents, cert, key        string
 	plain, legacy, legacyAnywhere, json bool
 	keepFree, quota, maxSize            config.Size
@@ -80,7 +82,7 @@ type receiveOptions struct {
 }
 
 func runReceive(ctx context.Context, std streams, args []string) error {
-	o := receiveOptions{keepFree: 1 << 30, log: config.Default().Log}
+	o := receiveOptions{listen: config.Address{Host: "localhost", Port: 9000}, keepFree: 1 << 30, log: config.Default().Log}
 	fs := flag.NewFlagSet("receive", flag.ContinueOnError)
 	fs.StringVar(&o.dir, "dir", "", "")
 	fs.StringVar(&o.store.url, "store", "", "")
@@ -88,8 +90,6 @@ func runReceive(ctx context.Context, std streams, args []string) error {
 	fs.StringVar(&o.store.endpoint, "store-endpoint", cmp.Or(os.Getenv("AWS_ENDPOINT_URL_S3"), os.Getenv("AWS_ENDPOINT_URL")), "")
 	fs.StringVar(&o.store.region, "store-region", cmp.Or(os.Getenv("AWS_REGION"), os.Getenv("AWS_DEFAULT_REGION")), "")
 	fs.BoolVar(&o.store.plain, "store-plain", false, "")
-	fs.StringVar(&o.listen, "listen", "localhost:9000", "")
-	fs.StringVar(&o.status, "status", "", "")
 	fs.StringVar(&o.tokenFile, "token-file", "", "")
 	fs.StringVar(&o.agents, "agents", "", "")
 	fs.StringVar(&o.cert, "cert", "", "")
@@ -99,11 +99,15 @@ func runReceive(ctx context.Context, std streams, args []string) error {
 	fs.BoolVar(&o.legacyAnywhere, "legacy-anywhere", false, "")
 	fs.BoolVar(&o.json, "json", false, "")
 	for name, v := range map[string]interface{ UnmarshalText([]byte) error }{
-		"keep-free": &o.keepFree, "quota": &o.quota, "max-size": &o.maxSize, "expire": &o.expire,
+		"listen": &o.listen, "keep-free": &o.keepFree, "quota": &o.quota, "max-size": &o.maxSize, "expire": &o.expire,
 		"log-format": &o.log.Format, "log-level": &o.log.Level,
 	} {
 		fs.Func(name, "", func(text string) error { return v.UnmarshalText([]byte(text)) })
 	}
+	fs.Func("status", "", func(text string) error {
+		o.status = new(config.Address)
+		return o.status.UnmarshalText([]byte(text))
+	})
 	if _, err := parseFlags(fs, args, 0); err != nil {
 		return err
 	}
@@ -111,9 +115,8 @@ func runReceive(ctx context.Context, std streams, args []string) error {
 		return err
 	}
 
-	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	ctx, stop := untilSignal(ctx)
 	defer stop()
-	context.AfterFunc(ctx, stop) // so that a second signal kills the process
 	out := newLogOutput(std.err)
 	defer out.Close()
 	out.set(o.log)
@@ -133,13 +136,15 @@ func (o *receiveOptions) check() error {
 		return usageError("-token-file is for all agents, -agents for each its own: give one of them")
 	case (o.cert == "") != (o.key == ""):
 		return usageError("-cert and -key belong together")
+	case o.status != nil && !o.status.Loopback():
+		return usageError("-status has no credentials, so it serves loopback addresses only, not %s: use localhost", o.status)
 	}
 	return nil
 }
 
 // receive runs until ctx ends.
 func (o *receiveOptions) receive(ctx context.Context, std streams, log *slog.Logger) error {
-	ln, err := net.Listen("tcp", o.listen)
+	ln, err := net.Listen("tcp", o.listen.String())
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}
@@ -153,7 +158,7 @@ func (o *receiveOptions) receive(ctx context.Context, std streams, log *slog.Log
 		return err
 	}
 	defer func() { _ = store.Close() }() // everything in it was durable before it was confirmed
-	secure, pin, err := o.certificate(ln.Addr())
+	secure, pin, err := o.certificate(ln.Addr(), log)
 	if err != nil {
 		return err
 	}
@@ -165,18 +170,15 @@ func (o *receiveOptions) receive(ctx context.Context, std streams, log *slog.Log
 		return err
 	}
 	var web net.Listener
-	if o.status != "" {
-		if web, err = net.Listen("tcp", o.status); err != nil {
+	if o.status != nil {
+		if web, err = net.Listen("tcp", o.status.String()); err != nil {
 			return fmt.Errorf("listen for status: %w", err)
 		}
-		if !isLoopback(web.Addr()) {
-			return usageError("-status has no credentials, so it serves loopback addresses only, not %v", web.Addr())
-		}
+		defer web.Close() // likewise
 	}
 	// A goroutine that writes to the disk for long keeps its processor from the
 	// others until the scheduler has noticed; with one more there is one left.
 	runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + 1)
-	debug.SetGCPercent(transferGC)
 	confined, err := confine(o.dir, o.reread()...)
 	if err != nil {
 		return err
@@ -188,6 +190,7 @@ func (o *receiveOptions) receive(ctx context.Context, std streams, log *slog.Log
 	group.Go(func() error { return receiver.Serve(ctx, ln) })
 	group.Go(func() error { return store.Run(ctx) })
 	group.Go(func() error { return o.reloads(ctx, list, notify, log) })
+	group.Go(func() error { return collectGarbage(ctx, receiver) })
 	group.Go(func() error { return showReceiver(ctx, receiver, progress.New(std.out, o.json)) })
 	if web != nil {
 		group.Go(func() error { return serveReceiverStatus(ctx, web, receiver) })
@@ -222,13 +225,9 @@ func (o *receiveOptions) credentials(addr net.Addr) (*credentials.List, error) {
 		}
 		return list, nil
 	case o.tokenFile != "":
-		raw, err := os.ReadFile(o.tokenFile)
+		token, err := config.ReadSecret(o.tokenFile)
 		if err != nil {
-			return nil, fmt.Errorf("read token: %w", err)
-		}
-		token := strings.TrimSpace(string(raw))
-		if token == "" {
-			return nil, usageError("the token in %s is empty", o.tokenFile)
+			return nil, usageError("read token: %w", err)
 		}
 		return credentials.SharedToken(token, int64(o.quota)), nil
 	case isLoopback(addr):
@@ -244,12 +243,16 @@ func isLoopback(addr net.Addr) bool {
 }
 
 // certificate returns what is needed for TLS at addr, and the pin of its key.
-func (o *receiveOptions) certificate(addr net.Addr) (*tls.Config, string, error) {
+func (o *receiveOptions) certificate(addr net.Addr, log *slog.Logger) (*tls.Config, string, error) {
 	var cert tls.Certificate
 	var err error
 	switch {
 	case o.cert != "":
-		cert, err = tls.LoadX509KeyPair(o.cert, o.key)
+		if cert, err = loadCertificate(o.cert, o.key); err == nil {
+			if words := config.CertificateWarning(cert.Leaf, time.Now()); words != "" {
+				log.Warn(words, logKeyFile, o.cert)
+			}
+		}
 	case o.store.url != "" && (o.plain || isLoopback(addr)):
 		return nil, "", nil
 	case o.store.url != "":
@@ -290,6 +293,28 @@ func (o *receiveOptions) reloads(ctx context.Context, list *credentials.List, no
 			continue
 		}
 		log.Info("list of agents read again", "agents", list.Agents())
+	}
+}
+
+// collectGarbage sees to it that the heap grows by no more than it may with the
+// connections that are open. While there are none, many may come at once.
+func collectGarbage(ctx context.Context, r *filetransfer.Receiver) error {
+	tick := time.NewTicker(200 * time.Millisecond)
+	defer tick.Stop()
+	for percent := 0; ; {
+		n := r.Connections()
+		if n == 0 {
+			n = math.MaxInt
+		}
+		if now := transferGC(n); now != percent {
+			percent = now
+			debug.SetGCPercent(percent)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
 	}
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -55,7 +56,7 @@ type folderStore struct {
 	dir *dirstore.Dir
 }
 
-func (s folderStore) Close() error { return s.dir.Close() }
+func (s folderStore) Close() error { return errors.Join(s.Store.Close(), s.dir.Close()) }
 
 // parse returns the bucket and what is below it, and judges the endpoint.
 func (o *storeOptions) parse() (bucket, prefix string, err error) {

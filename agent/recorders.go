@@ -5,15 +5,19 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
+	"path/filepath"
 	"syscall"
 	"time"
 
 	"github.com/lenscast/lenscast/agent/config"
+	"github.com/lenscast/lenscast/agent/durable"
 	"github.com/lenscast/lenscast/agent/recording"
 	"github.com/lenscast/lenscast/agent/recording/archive"
 	"github.com/lenscast/lenscast/agent/recording/gallery"
+	"github.com/lenscast/lenscast/agent/wallclock"
 )
 
 // runningArchive is the folder of recordings with what was made of it.
@@ -44,7 +48,13 @@ func (s *supervisor) startArchive(ctx context.Context, cfg *config.Config) error
 
 func (s *supervisor) openArchive(ctx context.Context, cfg *config.Config) error {
 	rec := cfg.Recording
-	clock, err := archive.NewSystemClock()
+	clock, err := wallclock.NewSystem()
+	if err != nil {
+		return err
+	}
+	// Another lenscast would take our running recordings for leftovers of a
+	// crash, and finish them.
+	lock, err := lockFolder(rec.Dir)
 	if err != nil {
 		return err
 	}
@@ -54,14 +64,29 @@ func (s *supervisor) openArchive(ctx context.Context, cfg *config.Config) error 
 		Ready: func() error { return checkMount(rec) },
 	})
 	if err != nil {
-		return err
+		return errors.Join(err, lock.Close())
 	}
 	running := &runningArchive{archive: a, gallery: gallery.New(gallery.Params{Archive: a, Switch: s.recorder})}
-	running.part = startPart(ctx, "recordings", a.Run, s.partFailed)
+	running.part = startPart(ctx, "recordings", func(ctx context.Context) error {
+		defer func() { _ = lock.Close() }() // it was only held
+		return a.Run(ctx)
+	}, s.partFailed)
 	s.mu.Lock()
 	s.archive = running
 	s.mu.Unlock()
 	return nil
+}
+
+// lockFolder takes the folder of recordings, made if need be, for this process.
+func lockFolder(dir string) (io.Closer, error) {
+	if err := durable.MkdirAll(durable.OS{}, filepath.Clean(dir)); err != nil {
+		return nil, err
+	}
+	lock, err := durable.Lock(dir)
+	if errors.Is(err, durable.ErrLocked) {
+		return nil, fmt.Errorf("another lenscast records to %s: end it, or choose another folder", dir)
+	}
+	return lock, err
 }
 
 // retention is what a configuration wants to be deleted, and what not.

@@ -41,9 +41,8 @@ script behind a button. SIGINT (Ctrl-C) and SIGTERM end everything within
 			}
 
 			saveMemory()
-			ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+			ctx, stop := untilSignal(ctx)
 			defer stop()
-			context.AfterFunc(ctx, stop) // so that a second signal kills the process
 			reload := make(chan os.Signal, 1)
 			signal.Notify(reload, syscall.SIGHUP)
 			defer signal.Stop(reload)

@@ -7,10 +7,10 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"os"
-	"os/signal"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -93,18 +93,17 @@ func runSend(ctx context.Context, std streams, args []string) error {
 		return err
 	}
 
-	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	ctx, stop := untilSignal(ctx)
 	defer stop()
-	context.AfterFunc(ctx, stop) // so that a second signal kills the process
 	display := progress.New(std.out, o.json)
 	defer display.Close()
 	if o.legacy {
 		return sendLegacy(ctx, display, files, address)
 	}
-	debug.SetGCPercent(transferGC)
 	if o.parallel == 0 {
 		o.parallel = usualParallel(files)
 	}
+	debug.SetGCPercent(transferGC(o.parallel))
 	params, err := o.sender(address)
 	if err != nil {
 		return err
@@ -149,11 +148,10 @@ func (o *sendOptions) sender(address string) (filetransfer.SenderParams, error) 
 		p.Agent = host
 	}
 	if o.tokenFile != "" {
-		token, err := os.ReadFile(o.tokenFile)
-		if err != nil {
-			return p, fmt.Errorf("read token: %w", err)
+		var err error
+		if p.Token, err = config.ReadSecret(o.tokenFile); err != nil {
+			return p, usageError("read token: %w", err)
 		}
-		p.Token = strings.TrimSpace(string(token))
 	}
 	host, _, _ := net.SplitHostPort(address) // checked
 	ip, err := netip.ParseAddr(host)
@@ -221,7 +219,7 @@ feed:
 func (j *sendJob) work(ctx context.Context) error {
 	sender, err := filetransfer.NewSender(j.params)
 	if err != nil {
-		return usageError("%w", err)
+		return usageError("%w", uncoded(err))
 	}
 	defer func() { _ = sender.Close() }() // every file was confirmed or reported
 	if j.o.rate > 0 {
@@ -364,7 +362,7 @@ func sendLegacy(ctx context.Context, display *progress.Display, files []string, 
 			display.Show([]filetransfer.Progress{p})
 		})
 		if err != nil {
-			display.Report(progress.Event{Event: "failed", File: path, Text: fmt.Sprintf("%s: failed: %v", path, err)})
+			display.Report(progress.Event{Event: "failed", File: path, Text: fmt.Sprintf("%s: failed: %s", path, inWords(err))})
 			continue
 		}
 		sent++
@@ -380,26 +378,36 @@ func sendLegacy(ctx context.Context, display *progress.Display, files []string, 
 	}
 }
 
-// inWords adds to an error what to do about it, where that is known.
+// uncoded takes the code from an error of our own side: it is for the other.
+func uncoded(err error) error {
+	var said *filetransfer.Error
+	if errors.As(err, &said) {
+		return errors.New(said.Reason)
+	}
+	return err
+}
+
+// inWords says an error of a transfer, and what to do about it, where that is
+// known.
 func inWords(err error) string {
 	var stranger *tls.CertificateVerificationError
 	var invalid x509.CertificateInvalidError
-	var unknown *net.DNSError
 	var said *filetransfer.Error
+	words := advised(err).Error()
 	switch {
-	case errors.As(err, &unknown):
-		return fmt.Sprintf("%v: check its spelling, and the network", err)
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
-		return fmt.Sprintf("%v: renew the receiver's certificate, or set this machine's clock", err)
+		return "the receiver's certificate is out of date: renew it, or set this machine's clock"
 	case errors.As(err, &stranger):
-		return fmt.Sprintf("%v: give the receiver's key with -pin, it prints it at its start", err)
+		return fmt.Sprintf("%v: give the receiver's key with -pin, it prints it at its start", stranger.Err)
 	case errors.Is(err, filetransfer.ErrInsecure):
-		return fmt.Sprintf("%v: use -pin, or -plain if the network is yours", err)
+		return words + ": use -pin, or -plain if the network is yours"
 	case errors.As(err, &said) && said.Code == filetransfer.CodeDenied:
-		return fmt.Sprintf("%v: see -agent, -token-file and -cert", err)
+		return words + ": see -agent, -token-file and -cert"
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return fmt.Sprintf("%v: is lenscast receive running there?", err)
+		return words + ": is lenscast receive running there?"
+	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return words + ": the receiver has ended the connection, its log tells why"
 	default:
-		return err.Error()
+		return words
 	}
 }

@@ -32,11 +32,20 @@ func transferTLS(pin, ca, cert, key string) (*tls.Config, error) {
 		}
 	}
 	if cert != "" {
-		pair, err := tls.LoadX509KeyPair(cert, key)
+		pair, err := loadCertificate(cert, key)
 		if err != nil {
-			return nil, fmt.Errorf("read certificate: %w", err)
+			return nil, err
 		}
 		c.Certificates = []tls.Certificate{pair}
 	}
 	return c, nil
+}
+
+// loadCertificate reads a certificate and its key from PEM files.
+func loadCertificate(cert, key string) (tls.Certificate, error) {
+	pair, err := tls.LoadX509KeyPair(cert, key)
+	if err != nil {
+		return pair, fmt.Errorf("read certificate: %w", err)
+	}
+	return pair, nil
 }

@@ -1,12 +1,14 @@
 package main
 
 import (
+	"bytes"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
+	"log/slog"
 	"math/big"
 	"net"
 	"os"
@@ -14,6 +16,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/lenscast/lenscast/agent/selfsigned"
 )
 
 // TestTransferTLSAuthority trusts a receiver whose certificate a given authority
@@ -86,5 +90,37 @@ func TestTransferTLSAuthority(t *testing.T) {
 	}
 	if _, err := transferTLS("", filepath.Join(t.TempDir(), "none.pem"), "", ""); err == nil || !strings.Contains(err.Error(), "read certificate authority") {
 		t.Errorf("%v", err)
+	}
+}
+
+// TestReceiverToldOfItsCertificate: senders refuse a receiver whose certificate
+// has expired; it must know before they do.
+func TestReceiverToldOfItsCertificate(t *testing.T) {
+	now := time.Now()
+	for _, c := range []struct {
+		from, to time.Time
+		want     string
+	}{
+		{now.AddDate(0, 0, -90), now.AddDate(0, 0, -1), "the certificate expired on"},
+		{now.AddDate(0, 0, -90), now.AddDate(0, 0, 3), "the certificate expires on"},
+		{now.AddDate(0, 0, 1), now.AddDate(0, 0, 90), "set the clock"},
+		{now.AddDate(0, 0, -1), now.AddDate(0, 0, 89), ""},
+	} {
+		pem, err := selfsigned.Make(x509.Certificate{NotBefore: c.from, NotAfter: c.to})
+		if err != nil {
+			t.Fatal(err)
+		}
+		file := filepath.Join(t.TempDir(), "receiver.pem")
+		if err := os.WriteFile(file, pem, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		var log bytes.Buffer
+		o := receiveOptions{cert: file, key: file}
+		if _, _, err := o.certificate(&net.TCPAddr{}, slog.New(slog.NewTextHandler(&log, nil))); err != nil {
+			t.Fatal(err)
+		}
+		if got := log.String(); (got == "") != (c.want == "") || !strings.Contains(got, c.want) {
+			t.Errorf("valid from %v to %v: told %q, want %q", c.from, c.to, got, c.want)
+		}
 	}
 }

@@ -12,9 +12,11 @@ import (
 	"github.com/lenscast/lenscast/transport/filetransfer"
 )
 
-// transferGC lets the heap grow by a quarter until garbage is collected: what is
-// in it are buffers, which stay, and hardly anything that comes and goes.
-const transferGC = 25
+// transferGC returns by how many percent the heap may grow until garbage is
+// collected (debug.SetGCPercent) with n connections, 1 or more: by about the same
+// amount however many there are. What is in it are buffers, which stay; with many
+// connections they are most of the memory, with few hardly any.
+func transferGC(n int) int { return min(max(1000/n, 25), 100) }
 
 const (
 	maxParallel = 64 // what a receiver takes from one address

@@ -30,7 +30,7 @@ func (e *encoder) SetBitrate(n int) {
 // was asked for and what was allowed.
 func TestSourceFollowsReaders(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := stream.New("hero")
+		s := stream.New()
 		source := &encoder{script: script{runs: []func(context.Context, capture.Sink) error{forever}}}
 		c := camera.New(camera.Params{
 			Name: "hero", Source: source, Stream: s, Log: slog.New(slog.DiscardHandler), Bitrate: 6_000_000, MinBitrate: 500_000,

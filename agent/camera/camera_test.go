@@ -86,7 +86,7 @@ type bench struct {
 func start(t *testing.T, src capture.Source, check func(b *bench)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		b := &bench{t: t, stream: stream.New("hero"), log: &bytes.Buffer{}}
+		b := &bench{t: t, stream: stream.New(), log: &bytes.Buffer{}}
 		b.camera = camera.New(camera.Params{
 			Name: "hero", Source: src, Stream: b.stream, Log: slog.New(slog.NewTextHandler(b.log, nil)),
 		})

@@ -2,7 +2,8 @@ package config
 
 import (
 	"crypto/tls"
-	"os"
+	"crypto/x509"
+	"fmt"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -69,11 +70,9 @@ func (v *Viewer) check(r *report) {
 	case open && v.TLS == TLSOff:
 		r.warning("viewer.listen", `passwords cross the network unencrypted, add: tls = "self-signed"`)
 	}
-	if info, err := os.Stat(r.file); err == nil && othersMayRead(info.Mode()) {
-		for _, key := range []string{"viewer.password", "viewer.token"} {
-			if r.has(key) {
-				r.warning(key, "other users can read %s, run: chmod 600 %[1]s", r.file)
-			}
+	for _, key := range []string{"viewer.password", "viewer.token"} {
+		if r.open && r.has(key) {
+			r.warning(key, "other users can read %s, run: chmod 600 %[1]s", r.file)
 		}
 	}
 	v.TLSCert, v.TLSKey = inFolderOf(r.file, v.TLSCert), inFolderOf(r.file, v.TLSKey)
@@ -96,8 +95,8 @@ func (v *Viewer) checkCertificate(r *report) {
 		r.problem("viewer.tls", `"files" needs tls_cert and tls_key, the names of two PEM files`)
 		return
 	}
-	_, certErr := readRegular(v.TLSCert, maxFileSize)
-	_, keyErr := readRegular(v.TLSKey, maxFileSize)
+	cert, _, certErr := readRegular(v.TLSCert, maxFileSize)
+	privateKey, _, keyErr := readRegular(v.TLSKey, maxFileSize)
 	if certErr != nil {
 		r.problem("viewer.tls_cert", "%s", certErr)
 	}
@@ -107,19 +106,34 @@ func (v *Viewer) checkCertificate(r *report) {
 	if certErr != nil || keyErr != nil {
 		return
 	}
-	pair, err := tls.LoadX509KeyPair(v.TLSCert, v.TLSKey)
+	pair, err := tls.X509KeyPair(cert, privateKey)
 	if err != nil {
 		r.problem("viewer.tls_cert", "certificate and key don't work: %s", strings.TrimPrefix(err.Error(), "tls: "))
 		return
 	}
-	// Only a warning: it is this machine's clock that may be wrong.
-	switch now := time.Now(); {
-	case now.After(pair.Leaf.NotAfter):
-		r.warning("viewer.tls_cert", "the certificate expired on %s and browsers refuse it, renew it", pair.Leaf.NotAfter.Format(time.DateOnly))
-	case now.Before(pair.Leaf.NotBefore):
-		r.warning("viewer.tls_cert", "the certificate begins on %s, and here it is %s: set the clock",
-			pair.Leaf.NotBefore.Format(time.DateOnly), now.Format(time.DateOnly))
+	if words := CertificateWarning(pair.Leaf, time.Now()); words != "" {
+		r.warning("viewer.tls_cert", "%s", words)
 	}
+}
+
+// renewBefore is how long before its end a certificate should have been
+// renewed: those who renew by themselves do so a month before.
+const renewBefore = 14 * 24 * time.Hour
+
+// CertificateWarning says what is wrong with the dates of a certificate, empty
+// when nothing is. It is only a warning: it is this machine's clock that may be
+// wrong.
+func CertificateWarning(cert *x509.Certificate, now time.Time) string {
+	switch {
+	case now.After(cert.NotAfter):
+		return fmt.Sprintf("the certificate expired on %s and is refused, renew it", cert.NotAfter.Format(time.DateOnly))
+	case now.Before(cert.NotBefore):
+		return fmt.Sprintf("the certificate begins on %s, and here it is %s: set the clock",
+			cert.NotBefore.Format(time.DateOnly), now.Format(time.DateOnly))
+	case now.After(cert.NotAfter.Add(-renewBefore)) && cert.NotAfter.Sub(cert.NotBefore) > 2*renewBefore:
+		return fmt.Sprintf("the certificate expires on %s, renew it", cert.NotAfter.Format(time.DateOnly))
+	}
+	return ""
 }
 
 func (w *WebRTC) check(r *report) {

@@ -15,14 +15,18 @@
 //  3. the environment, LENSCAST_VIEWER_PASSWORD;
 //  4. the TOML file itself.
 //
-// The first and third exist for the keys of [viewer] and [offload] only. Secrets are never
-// printed, see [Secret].
+// The first and third exist for the keys of [viewer] and [offload] only. Secrets
+// are never printed, see [Secret].
 //
 // # A new table
 //
 // A table is a struct with toml tags, a field of [Config], its defaults in
 // [Default], a check method called by (*Config).check, and its line in [Diff].
 // Decoding, unknown keys, positions and printing follow from the struct.
+//
+// The package has many names, because every table of the file is a type here and
+// every word that a key knows is a constant: one vocabulary, that of the file.
+// lenscast send and receive read their flags with the types of its values.
 package config
 
 import (
@@ -160,25 +164,33 @@ func Default() *Config {
 	}
 }
 
+// Checks judge what this package can't, because those who send know it. They
+// are asked about what has nothing else wrong with it; nil knows of nothing.
+type Checks struct {
+	// Push judges the push of a camera that has this index.
+	Push func(c *Camera, i int) error
+	// Server judges a server of [offload].
+	Server func(o *Offload, s OffloadServer) error
+}
+
 // Load reads and validates the file at path. Relative paths in it start at its
 // own folder. The error is [Problems] when the content is wrong.
-func Load(path string) (*Config, error) {
-	data, err := readRegular(path, maxFileSize)
+func Load(path string, checks Checks) (*Config, error) {
+	data, open, err := readRegular(path, maxFileSize)
 	if err != nil {
 		return nil, fmt.Errorf("read configuration: %w", err)
 	}
-	return parse(path, data)
+	return parse(&report{file: path, data: data, open: open, checks: checks})
 }
 
 // LoadDefault returns Default, with secrets from the systemd credentials and
 // the environment.
-func LoadDefault() (*Config, error) { return parse("default configuration", nil) }
+func LoadDefault() (*Config, error) { return parse(&report{file: "default configuration"}) }
 
 // Warnings returns what is allowed but unwise in the file.
 func (c *Config) Warnings() Problems { return c.warnings }
 
-func parse(path string, data []byte) (*Config, error) {
-	r := &report{file: path, data: data}
+func parse(r *report) (*Config, error) {
 	cfg := Default()
 	cfg.WebRTC.Listen = Address{} // follows the viewer's host
 	decodeFile(r, cfg)

@@ -11,6 +11,7 @@ import (
 	"reflect"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -40,7 +41,7 @@ func TestBadFiles(t *testing.T) {
 	}
 	for _, file := range files {
 		t.Run(filepath.Base(file), func(t *testing.T) {
-			_, err := Load(file)
+			_, err := Load(file, Checks{})
 			var problems Problems
 			if !errors.As(err, &problems) {
 				t.Fatalf("Load: %v, want Problems", err)
@@ -77,7 +78,7 @@ func write(t *testing.T, name, text string) string {
 
 func mustLoad(t *testing.T, text string) *Config {
 	t.Helper()
-	cfg, err := Load(write(t, "lenscast.toml", text))
+	cfg, err := Load(write(t, "lenscast.toml", text), Checks{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -86,7 +87,7 @@ func mustLoad(t *testing.T, text string) *Config {
 
 func TestReferenceIsDefault(t *testing.T) {
 	const file = "../../configs/reference.toml"
-	cfg, err := Load(file)
+	cfg, err := Load(file, Checks{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -134,7 +135,7 @@ func TestExamplesLoad(t *testing.T) {
 		t.Fatalf("no examples, %v", err)
 	}
 	for _, file := range files {
-		if _, err := Load(file); err != nil {
+		if _, err := Load(file, Checks{}); err != nil {
 			t.Error(err)
 		}
 	}
@@ -217,7 +218,7 @@ listen = "udp://[::1]:9001"
 	if !strings.Contains(b.String(), "# token: redacted, from ") {
 		t.Errorf("it is not told where the token came from:\n%s", &b)
 	}
-	again, err := Load(write(t, "again.toml", b.String()))
+	again, err := Load(write(t, "again.toml", b.String()), Checks{})
 	if err != nil {
 		t.Fatalf("%v\n%s", err, &b)
 	}
@@ -280,8 +281,13 @@ file:20: camera.extra: unknown key, there are name and push`
 }
 
 func TestUnreadableFiles(t *testing.T) {
-	for _, path := range []string{filepath.Join(t.TempDir(), "none.toml"), t.TempDir(), "/dev/zero"} {
-		if _, err := Load(path); err == nil || !strings.Contains(err.Error(), path) {
+	pipe := filepath.Join(t.TempDir(), "pipe") // without a writer: opening it must not wait
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	large := write(t, "large.toml", strings.Repeat("# what for?\n", maxFileSize/10))
+	for _, path := range []string{filepath.Join(t.TempDir(), "none.toml"), t.TempDir(), "/dev/zero", pipe, large} {
+		if _, err := Load(path, Checks{}); err == nil || !strings.Contains(err.Error(), path) {
 			t.Errorf("Load(%q): %v, want an error that names the file", path, err)
 		}
 	}
@@ -337,7 +343,8 @@ func TestCertificateOutOfTime(t *testing.T) {
 		from, to time.Time
 		want     string
 	}{
-		{now.AddDate(0, 0, -3), now.AddDate(0, 0, -1), "browsers refuse it"},
+		{now.AddDate(0, 0, -3), now.AddDate(0, 0, -1), "expired on " + now.AddDate(0, 0, -1).UTC().Format(time.DateOnly) + " and is refused"},
+		{now.AddDate(0, 0, -83), now.AddDate(0, 0, 7), "expires on"},
 		{now.AddDate(0, 0, 1), now.AddDate(0, 0, 3), "set the clock"},
 		{now.AddDate(0, 0, -1), now.AddDate(0, 0, 1), ""},
 	} {
@@ -369,7 +376,7 @@ func FuzzLoad(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		cfg, err := parse("fuzz.toml", data)
+		cfg, err := parse(&report{file: "fuzz.toml", data: data})
 		if err != nil {
 			lines := bytes.Count(data, []byte("\n")) + 1
 			var problems Problems
@@ -390,7 +397,7 @@ func FuzzLoad(f *testing.F) {
 		if cfg.Viewer.Password.IsSet() || cfg.Viewer.Token.IsSet() || bytes.Contains(b.Bytes(), []byte("redacted")) {
 			return // an inline secret is not printed, so it can't be read again
 		}
-		if _, err := parse("printed.toml", b.Bytes()); err != nil {
+		if _, err := parse(&report{file: "printed.toml", data: b.Bytes()}); err != nil {
 			t.Errorf("what was printed does not load: %v\n%s", err, &b)
 		}
 	})

@@ -3,31 +3,40 @@ package config
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 )
 
 // maxFileSize bounds what is read: the largest sane file is a thousandth of it.
 const maxFileSize = 1 << 20
 
-// readRegular reads a file of at most limit bytes. It refuses devices and
-// pipes, which could block or never end.
-func readRegular(path string, limit int64) ([]byte, error) {
-	info, err := os.Stat(path)
+// readRegular reads a file of at most limit bytes, and tells whether others than
+// its owner may read it. It refuses devices and pipes, which could block or
+// never end.
+func readRegular(path string, limit int64) (data []byte, open bool, err error) {
+	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe without a writer must not hold it up
+	if err != nil {
+		return nil, false, unreadable(path, err)
+	}
+	defer file.Close() // it was only read
+	info, err := file.Stat()
 	switch {
 	case err != nil:
-		return nil, unreadable(path, err)
+		return nil, false, unreadable(path, err)
 	case !info.Mode().IsRegular():
-		return nil, fmt.Errorf("%s is not a regular file", path)
-	case info.Size() > limit:
-		return nil, fmt.Errorf("%s has %d bytes, more than the allowed %d", path, info.Size(), limit)
+		return nil, false, fmt.Errorf("%s is not a regular file", path)
 	}
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return nil, unreadable(path, err)
+	data, err = io.ReadAll(io.LimitReader(file, limit+1))
+	switch {
+	case err != nil:
+		return nil, false, unreadable(path, err)
+	case int64(len(data)) > limit:
+		return nil, false, fmt.Errorf("%s has more than the allowed %d bytes", path, limit)
 	}
-	return data, nil
+	return data, info.Mode().Perm()&0o044 != 0, nil
 }
 
 // unreadable says what to do about a file that can't be read.

@@ -52,7 +52,7 @@ func TestNesting(t *testing.T) {
 		"long key":    "\n" + strings.Repeat("a", n) + " = [" + strings.Repeat("1,", n) + "]",
 		"long quoted": "\n'" + strings.Repeat("a", n) + "' = {" + strings.Repeat("a=1,", n) + "}",
 	} {
-		_, err := parse("file", []byte(doc))
+		_, err := parse(&report{file: "file", data: []byte(doc)})
 		if want := "file:2: the key is too long, or nested too deep"; err == nil || err.Error() != want {
 			t.Errorf("%s: %v, want %s", name, err, want)
 		}

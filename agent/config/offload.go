@@ -57,9 +57,9 @@ func (o *Offload) check(r *report, rec *Recording) {
 		r.warning("offload", `nothing is sent without a server, add: server = "files.example.org:9000"`)
 		return
 	}
-	o.OffloadServer.check(r, "offload")
+	o.OffloadServer.check(r, o, "offload")
 	for i := range o.Fallback {
-		o.Fallback[i].check(r, element("offload.fallback", i))
+		o.Fallback[i].check(r, o, element("offload.fallback", i))
 	}
 	servers := o.Servers()
 	for i := range servers {
@@ -89,7 +89,7 @@ func (o *Offload) check(r *report, rec *Recording) {
 // minKeepFree is room for marks of some thousand recordings.
 const minKeepFree = 16 << 20
 
-func (s *OffloadServer) check(r *report, path string) {
+func (s *OffloadServer) check(r *report, o *Offload, path string) {
 	key := path + ".server"
 	switch {
 	case r.wrong(key):
@@ -109,6 +109,19 @@ func (s *OffloadServer) check(r *report, path string) {
 	}
 	if (s.Cert == "") != (s.Key == "") {
 		r.problem(path, "cert and key belong together, write both or none")
+	}
+	for _, f := range []struct{ key, name string }{{"ca", s.CA}, {"cert", s.Cert}, {"key", s.Key}} {
+		if f.name == "" {
+			continue
+		}
+		if _, _, err := readRegular(f.name, maxFileSize); err != nil {
+			r.problem(join(path, f.key), "%s", err)
+		}
+	}
+	if r.checks.Server != nil && !r.wrongBelow(path) {
+		if err := r.checks.Server(o, *s); err != nil {
+			r.problem(path, "%s", err)
+		}
 	}
 }
 

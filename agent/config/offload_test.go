@@ -89,7 +89,7 @@ func TestOffloadProblems(t *testing.T) {
 		if !strings.Contains(table, "[recording]") {
 			text += recordingTable
 		}
-		_, err := Load(write(t, "lenscast.toml", text+"[[camera]]\nname = \"a\"\nsource = \"test\"\n"))
+		_, err := Load(write(t, "lenscast.toml", text+"[[camera]]\nname = \"a\"\nsource = \"test\"\n"), Checks{})
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s\ngives %v\nwant %s", text, err, want)
 		}

@@ -50,6 +50,8 @@ func (ps Problems) Error() string {
 type report struct {
 	file     string
 	data     []byte
+	open     bool // others than its owner may read it
+	checks   Checks
 	keys     map[string]int // the line of each key by its path
 	readable bool           // the file is TOML
 
@@ -83,6 +85,15 @@ func (r *report) has(path string) bool {
 // wrong reports whether there is a problem with the key already.
 func (r *report) wrong(path string) bool {
 	return slices.ContainsFunc(r.problems, func(f found) bool { return f.path == path })
+}
+
+// wrongBelow reports whether there is a problem with the table at path, or with
+// one of its keys.
+func (r *report) wrongBelow(path string) bool {
+	return slices.ContainsFunc(r.problems, func(f found) bool {
+		rest, ok := strings.CutPrefix(f.path, path)
+		return ok && (rest == "" || rest[0] == '.')
+	})
 }
 
 // sorted gives each problem its line and sorts by it.

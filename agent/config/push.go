@@ -3,7 +3,6 @@ package config
 import (
 	"fmt"
 	"net/url"
-	"os"
 	"slices"
 	"strings"
 )
@@ -88,9 +87,12 @@ func (c *Camera) checkPushes(r *report, path string) {
 			}
 		case slices.ContainsFunc(c.Pushes[:i], func(other Push) bool { return other.URL == push.URL }):
 			r.problem(key, "this camera is pushed there already, remove one of the two")
-		case push.URL.String() != push.URL.text:
-			if info, err := os.Stat(r.file); err == nil && othersMayRead(info.Mode()) {
-				r.warning(key, `other users can read the secret in it, run: chmod 600 %s`, r.file)
+		case push.URL.String() != push.URL.text && r.open:
+			r.warning(key, `other users can read the secret in it, run: chmod 600 %s`, r.file)
+		}
+		if r.checks.Push != nil && !r.wrongBelow(path) {
+			if err := r.checks.Push(c, i); err != nil {
+				r.problem(key, "%s", err)
 			}
 		}
 		if push.Token.IsSet() && push.URL.unencrypted() {

@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -81,22 +82,36 @@ func checkSecret(s string) error {
 // the end does not count. open reports whether others than its owner may read
 // the file.
 func readSecret(path string) (secret string, open bool, err error) {
-	data, err := readRegular(path, maxSecretSize)
+	data, open, err := readRegular(path, maxSecretSize)
 	if err != nil {
 		return "", false, err
 	}
-	info, err := os.Stat(path)
-	if err != nil {
-		return "", false, err
-	}
-	secret = strings.TrimSuffix(strings.TrimSuffix(string(data), "\n"), "\r")
-	if err := checkSecret(secret); err != nil {
-		return "", false, fmt.Errorf("%s %w", path, err)
-	}
-	return secret, othersMayRead(info.Mode()), nil
+	secret, err = parseSecret(path, data)
+	return secret, open, err
 }
 
-func othersMayRead(mode fs.FileMode) bool { return mode.Perm()&0o044 != 0 }
+// ReadSecret reads a secret as a key with "_file" does, for flags of commands:
+// from a pipe, too.
+func ReadSecret(path string) (string, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return "", unreadable(path, err)
+	}
+	defer file.Close()                                             // it was only read
+	data, err := io.ReadAll(io.LimitReader(file, maxSecretSize+3)) // with a line break, and too much
+	if err != nil {
+		return "", unreadable(path, err)
+	}
+	return parseSecret(path, data)
+}
+
+func parseSecret(path string, data []byte) (string, error) {
+	secret := strings.TrimSuffix(strings.TrimSuffix(string(data), "\n"), "\r")
+	if err := checkSecret(secret); err != nil {
+		return "", fmt.Errorf("%s %w", path, err)
+	}
+	return secret, nil
+}
 
 // credential reads a systemd credential (systemd.exec(5), LoadCredential=). ok
 // is false when there is none of that name; secrets in arrays have no name.

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -75,15 +76,40 @@ func TestBadSecrets(t *testing.T) {
 		"binary":    "hunter2\x00",
 	} {
 		file := write(t, name, content)
-		_, err := Load(write(t, "lenscast.toml", "[viewer]\npassword_file = '"+file+"'\n"))
+		_, err := Load(write(t, "lenscast.toml", "[viewer]\npassword_file = '"+file+"'\n"), Checks{})
 		if err == nil || !strings.Contains(err.Error(), file) || strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("%s: %v, want an error that names the file and not the secret", name, err)
 		}
 	}
 	for _, line := range []string{"password = 5", "password = \"\"", "password = \"hunter2\\n\"", "password = \"hunter2\"\npassword_file = \"x\"", "token = [\"hunter2\"]"} {
-		_, err := Load(write(t, "lenscast.toml", "[viewer]\n"+line+"\n"))
+		_, err := Load(write(t, "lenscast.toml", "[viewer]\n"+line+"\n"), Checks{})
 		if err == nil || strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("%s: %v, want an error without the secret", line, err)
+		}
+	}
+}
+
+// Commands take a secret from a pipe, too, and never more than one can have.
+func TestReadSecret(t *testing.T) {
+	pipe := filepath.Join(t.TempDir(), "pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	go func() { _ = os.WriteFile(pipe, []byte("from a pipe\n"), 0) }()
+	if got, err := ReadSecret(pipe); err != nil || got != "from a pipe" {
+		t.Errorf("%q, %v", got, err)
+	}
+	if got, err := ReadSecret(write(t, "longest", strings.Repeat("x", maxSecretSize)+"\r\n")); err != nil || len(got) != maxSecretSize {
+		t.Errorf("%d bytes, %v", len(got), err)
+	}
+	for file, want := range map[string]string{
+		"/dev/zero":                        "is longer than",
+		"/dev/null":                        "is empty",
+		write(t, "two", "one\ntwo\n"):      "line break",
+		filepath.Join(t.TempDir(), "none"): "does not exist",
+	} {
+		if got, err := ReadSecret(file); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %q, %v, want %q", file, got, err, want)
 		}
 	}
 }

@@ -78,7 +78,7 @@ func TestSyntax(t *testing.T) {
 		"x = 'hunter2\xff'":       "this is not plain text, save the file as UTF-8",
 		"\xff\xfex\x00=\x001\x00": "this is not plain text, save the file as UTF-8",
 	} {
-		_, err := parse("file", []byte(bad))
+		_, err := parse(&report{file: "file", data: []byte(bad)})
 		if err == nil {
 			t.Errorf("%q is taken", bad)
 			continue
@@ -101,7 +101,7 @@ func TestSyntaxLine(t *testing.T) {
 		"[log]\r\nlevel =\r\nformat = 'text'":                 "file:2: ",
 		"[log]\nlevel = 'info'\nformat = 'text'\nlevel = 1\n": "file:4: ",
 	} {
-		_, err := parse("file", []byte(bad))
+		_, err := parse(&report{file: "file", data: []byte(bad)})
 		if err == nil || !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("%q: %v, want %s", bad, err, want)
 		}
@@ -119,11 +119,11 @@ func TestExcerptHoldsNoSecret(t *testing.T) {
 		"[viewer]\nlisten = \":1\" password = \"hunter2\"",
 		"[viewer]\nhunter2",
 	} {
-		if _, err := parse("file", []byte(bad)); err == nil || strings.Contains(err.Error(), "hunter2") {
+		if _, err := parse(&report{file: "file", data: []byte(bad)}); err == nil || strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("%q: %v, want an error without the secret", bad, err)
 		}
 	}
-	_, err := parse("file", []byte("[viewer]\nlisten = :8080 # all"))
+	_, err := parse(&report{file: "file", data: []byte("[viewer]\nlisten = :8080 # all")})
 	const want = "file:2: what is not a whole number or a list has to be in quotes, like \"5s\"\n    listen = :8080 # all"
 	if err == nil || cmp.Diff(want, err.Error()) != "" {
 		t.Errorf("%v, want %s", err, want)

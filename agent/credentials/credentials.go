@@ -71,13 +71,13 @@ func (l *List) Reload(path string) error {
 	meta, err := toml.DecodeFile(path, &file)
 	var syntax toml.ParseError
 	if errors.As(err, &syntax) {
-		return fmt.Errorf("%s: %s", path, syntax.ErrorWithPosition())
+		return fmt.Errorf("%s:%d: %s", path, syntax.Position.Line, syntax.Message)
 	}
 	if err != nil {
 		return fmt.Errorf("read list of agents: %w", err)
 	}
 	if unknown := meta.Undecoded(); len(unknown) > 0 {
-		return fmt.Errorf("%s: unknown key %q", path, unknown[0].String())
+		return fmt.Errorf("%s: unknown key %q, an agent has name, token_sha256, key_pin and quota", path, unknown[0].String())
 	}
 	agents := make(map[string]agent, len(file.Agents))
 	for _, a := range file.Agents {

@@ -142,3 +142,24 @@ func TestOSFile(t *testing.T) {
 		t.Errorf("free %d, %v", free, err)
 	}
 }
+
+func TestLockIsForOne(t *testing.T) {
+	dir := t.TempDir()
+	first, err := durable.Lock(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := durable.Lock(dir); !errors.Is(err, durable.ErrLocked) {
+		t.Errorf("a second one gets %v", err)
+	}
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
+	}
+	again, err := durable.Lock(dir)
+	if err != nil {
+		t.Fatalf("after the first one has let go: %v", err)
+	}
+	if err := again.Close(); err != nil {
+		t.Error(err)
+	}
+}

@@ -2,6 +2,8 @@ package durable
 
 import (
 	"errors"
+	"fmt"
+	"io"
 	"io/fs"
 	"os"
 
@@ -93,6 +95,23 @@ func (OS) Free(name string) (int64, error) {
 		return 0, &fs.PathError{Op: "statfs", Path: name, Err: err}
 	}
 	return int64(st.Bavail) * int64(st.Bsize), nil //nolint:unconvert // 32 bit on some machines
+}
+
+// ErrLocked is the error for a directory that another process has locked.
+var ErrLocked = errors.New("another process uses it")
+
+// Lock takes an existing directory for this process alone until it is closed,
+// or the process ends. Those who ask get ErrLocked; nobody else is kept out.
+// Where the file system has no locks, it does nothing.
+func Lock(dir string) (io.Closer, error) {
+	d, err := os.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(d.Fd()), unix.LOCK_EX|unix.LOCK_NB); errors.Is(err, unix.EWOULDBLOCK) {
+		return nil, errors.Join(fmt.Errorf("lock %s: %w", dir, ErrLocked), d.Close())
+	}
+	return d, nil
 }
 
 type osFile struct{ *os.File }

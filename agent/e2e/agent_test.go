@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/chromedp"
 )
 
@@ -354,4 +355,25 @@ func send(t *testing.T, port int, size string, more ...string) (kill func()) {
 	})
 	t.Cleanup(kill)
 	return kill
+}
+
+// After a tab was hidden its picture is of the present, and it says so.
+func TestHiddenTab(t *testing.T) {
+	t.Parallel()
+	a := startAgent(t, testCamera)
+	b := newTab(t)
+	b.open(a.url)
+	b.waitLive("test", 20*time.Second)
+	b.watchShown()
+	b.waitSmooth("at first", 20*time.Second)
+
+	other, closeOther := chromedp.NewContext(b.ctx)
+	must(t, chromedp.Run(other, page.BringToFront()))
+	b.waitFor("the tab is hidden", "document.hidden", 5*time.Second)
+	hidden := eval[int](b, "performance.now() | 0")
+	b.waitFor("some seconds to go by", fmt.Sprintf("performance.now() > %d", hidden+5000), 10*time.Second)
+	closeOther()
+	b.do(page.BringToFront())
+	b.waitSmooth("shown again", 10*time.Second)
+	b.waitFor("the latency, of less than a second", "/ · \\d+ ms · /.test("+line("test")+")", 5*time.Second)
 }

@@ -16,6 +16,7 @@ import (
 type namespace struct {
 	t      *testing.T
 	prefix string // of a command that runs in it
+	agent  *agent // that runs in it
 }
 
 func newNamespace(t *testing.T) *namespace {
@@ -50,9 +51,9 @@ func (n *namespace) run(command string) {
 // startAgent runs the agent inside and opens its page in a tab.
 func (n *namespace) startAgent(camera string) *tab {
 	n.t.Helper()
-	a := startAgent(n.t, "[viewer]\nlisten = \"198.18.77.2:8080\"\npassword = \"secret\"\n"+camera, strings.Fields(n.prefix)...)
+	n.agent = startAgent(n.t, "[viewer]\nlisten = \"198.18.77.2:8080\"\npassword = \"secret\"\n"+camera, strings.Fields(n.prefix)...)
 	b := newTab(n.t)
-	b.open(a.url)
+	b.open(n.agent.url)
 	b.do(chromedp.WaitVisible("#password"), chromedp.SetValue("#password", "secret"), chromedp.Submit("#password"))
 	return b
 }
@@ -92,13 +93,14 @@ func TestFirewall(t *testing.T) {
 	b.waitFor("it does not say TCP", "!"+line("test")+".includes('TCP')", 5*time.Second)
 
 	// While it plays, UDP is blocked again: a restart of ICE finds TCP.
+	b.watchShown()
+	b.waitSmooth("over UDP", 20*time.Second)
 	n.run("nft add rule inet firewall no_udp meta l4proto udp drop")
 	b.waitFor("it goes on over TCP", line("test")+".endsWith(' · over TCP')", 30*time.Second)
 	if n := eval[int](b, "pcs.length"); n != 1 {
 		t.Errorf("%d connections since the page was loaded, one was enough", n)
 	}
-	// The browser has to catch up with what it missed meanwhile.
-	b.waitFor("most pictures are shown again", "parseFloat(/([\\d.]+) fps/.exec("+line("test")+")?.[1]) > 25", 30*time.Second)
+	b.waitSmooth("over TCP", 10*time.Second)
 	checkFrames(t, b.frames(2*time.Second), 30)
 }
 

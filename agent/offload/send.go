@@ -46,9 +46,7 @@ func (q *Queue) attempt(ctx context.Context, e *entry, s *server) {
 	}
 	media := &reader{content: content}
 	receipt, err := q.send(ctx, e, s, media)
-	if closing := content.Close(); closing != nil && err != nil {
-		q.p.Log.Debug("close recording", "recording", e.ID, "error", closing)
-	}
+	_ = content.Close() // it was only read
 	switch {
 	case err == nil:
 		q.confirm(ctx, e, s, receipt)
@@ -82,9 +80,9 @@ func (q *Queue) send(ctx context.Context, e *entry, s *server, media io.ReaderAt
 	ctx, cut := context.WithCancelCause(ctx)
 	defer cut(nil)
 	q.mu.Lock()
-	if q.held != "" { // since it was chosen
+	if held := q.held; held != "" { // since it was chosen
 		q.mu.Unlock()
-		return filetransfer.Receipt{}, &heldError{q.held}
+		return filetransfer.Receipt{}, &heldError{held}
 	}
 	e.tries, e.next, q.tried = e.tries+1, time.Time{}, s
 	q.current = &current{entry: e, server: s, cut: cut, moved: time.Now()}

@@ -338,7 +338,7 @@ func (r *Recorder) finish(next time.Duration) error {
 // finishBeside finishes a recording beside the next one.
 func (r *Recorder) finishBeside(w *archive.Writer) {
 	if err := r.settle(); err != nil {
-		r.p.Log.Error("a recording could not be finished; it will be", "camera", r.p.Camera, "err", err)
+		r.p.Log.Error("a recording could not be finished; it will be", "camera", r.p.Camera, "error", err)
 	}
 	r.settling = make(chan error, 1)
 	go func(done chan<- error) { done <- w.Finish() }(r.settling)

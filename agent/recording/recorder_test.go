@@ -18,13 +18,14 @@ import (
 	"github.com/lenscast/lenscast/agent/recording/archive"
 	"github.com/lenscast/lenscast/agent/recording/recordingtest"
 	"github.com/lenscast/lenscast/agent/stream"
+	"github.com/lenscast/lenscast/agent/wallclock"
 )
 
 // bubbleClock is a clock that runs with the time of a synctest bubble.
 type bubbleClock struct{ start time.Time }
 
-func (c bubbleClock) Read() archive.Reading {
-	return archive.Reading{Wall: time.Now(), Trusted: true, Boot: time.Since(c.start), BootID: "boot"}
+func (c bubbleClock) Read() wallclock.Reading {
+	return wallclock.Reading{Wall: time.Now(), Trusted: true, Boot: time.Since(c.start), BootID: "boot"}
 }
 
 // rig is a camera that records.
@@ -58,7 +59,7 @@ func startAt(t *testing.T, dir string, d durable.FS, src *recordingtest.Source, 
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.Camera, p.Stream, p.Archive, p.Log = "hero", stream.New("hero"), a, log
+	p.Camera, p.Stream, p.Archive, p.Log = "hero", stream.New(), a, log
 	r := &rig{t: t, stream: p.Stream, archive: a, recorder: recording.New(p), src: src}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 2)
@@ -345,7 +346,7 @@ func TestFullDisk(t *testing.T) {
 		d.Fill(64<<20 - 1)
 		r.feed(2 * time.Second)
 		r.state(recording.Full)
-		if reason := r.recorder.Status().Reason; !strings.Contains(reason, "64.0 MiB are to stay free") {
+		if reason := r.recorder.Status().Reason; !strings.Contains(reason, "64.0 MiB are needed") {
 			t.Errorf("reason %q", reason)
 		}
 		list := r.finished()

@@ -19,6 +19,7 @@ import (
 	"github.com/lenscast/lenscast/agent/recording/archive"
 	"github.com/lenscast/lenscast/agent/recording/recordingtest"
 	"github.com/lenscast/lenscast/agent/stream"
+	"github.com/lenscast/lenscast/agent/wallclock"
 )
 
 // The test program is also the rig that is killed, and whose power is cut:
@@ -53,7 +54,7 @@ func TestMain(m *testing.M) {
 }
 
 func rigArchive(fsys durable.FS, finished func(archive.Info)) (*archive.Archive, error) {
-	clock, err := archive.NewSystemClock()
+	clock, err := wallclock.NewSystem()
 	if err != nil {
 		return nil, err
 	}
@@ -119,7 +120,7 @@ func rigRecord() error {
 	if err := note("session %d", next); err != nil {
 		return err
 	}
-	s := stream.New("hero")
+	s := stream.New()
 	r := recording.New(recording.Params{
 		Camera: "hero", Stream: s, Archive: a, Log: slog.New(slog.NewTextHandler(os.Stderr, nil)), Segment: segment,
 		Audio: true,

@@ -87,7 +87,7 @@ func (r *Recorder) enter(s State, why error) {
 	}
 	log := r.p.Log.With("camera", r.p.Camera, "state", s)
 	if why != nil {
-		log.Error("recording stopped; it goes on by itself", "err", why)
+		log.Error("recording stopped; it goes on by itself", "error", why)
 	} else if r.status.State == Full || r.status.State == Failed {
 		log.Info("recording goes on")
 	}
@@ -101,6 +101,6 @@ func (r *Recorder) remember() {
 		return
 	}
 	if err := r.p.Archive.SetWanted(r.p.Camera, wanted); err != nil {
-		r.p.Log.Warn("after a power cut it will not be known whether to record", "camera", r.p.Camera, "err", err)
+		r.p.Log.Warn("after a power cut it will not be known whether to record", "camera", r.p.Camera, "error", err)
 	}
 }

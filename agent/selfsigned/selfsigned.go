@@ -43,9 +43,12 @@ func Make(template x509.Certificate) ([]byte, error) {
 }
 
 // Keep writes a file that only its owner can read, whole or not at all, also
-// when the power fails.
+// when the power fails. It makes the folder for it, if need be.
 func Keep(path string, data []byte) error {
 	dir := filepath.Dir(path)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
 	file, err := os.CreateTemp(dir, "."+filepath.Base(path)+".*") // mode 0600
 	if err != nil {
 		return err

@@ -22,7 +22,7 @@ type Report struct {
 	Cameras []Camera `json:"cameras"`           // in the order of the configuration
 	Viewers []Viewer `json:"viewers"`           // the oldest first
 	Pushes  []Push   `json:"pushes"`            // in the order of the configuration
-	Offload *Offload `json:"offload,omitempty"` // null without [offload]
+	Offload *Offload `json:"offload,omitempty"` // left out without [offload]
 
 	// Problems are lines for people: what somebody should look after.
 	Problems []string `json:"problems"`

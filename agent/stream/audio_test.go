@@ -8,7 +8,7 @@ import (
 )
 
 func TestAudioReaderKeepsTheNewest(t *testing.T) {
-	s := stream.New("hero")
+	s := stream.New()
 	s.PublishAudio(&aac.Frame{}) // for nobody
 	r, idle := s.SubscribeAudio(3), s.SubscribeAudio(1)
 	defer idle.Close()

@@ -49,7 +49,7 @@ func TestOneBitrateForAllReaders(t *testing.T) {
 		"less than the least":       {[]reader{{stream.Push, mbit / 10}}, mbit / 2, "r0"},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			s := stream.New("cam")
+			s := stream.New()
 			var f follower
 			s.OnBitrateWish(f.bitrate(8*mbit, mbit/2))
 			for i, r := range test.readers {
@@ -83,7 +83,7 @@ func (f *follower) settle(s *stream.Stream) int {
 
 func TestBitrateFallsAtOnceAndRisesByAndBy(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := stream.New("cam")
+		s := stream.New()
 		var f follower
 		s.OnBitrateWish(f.bitrate(8*mbit, mbit/2))
 		feed := feeder{s: s}
@@ -119,7 +119,7 @@ func TestBitrateFallsAtOnceAndRisesByAndBy(t *testing.T) {
 // part of each group of pictures.
 func TestSlowReaderGetsIntactParts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := stream.New("cam")
+		s := stream.New()
 		keys := 0
 		s.OnKeyframeWish(func() { keys++ })
 		feed := feeder{s: s}

@@ -29,7 +29,7 @@ func watch(t *testing.T, rate float64) (v seen) {
 		far    = 20 * time.Millisecond
 	)
 	synctest.Test(t, func(t *testing.T) {
-		s := stream.New("cam")
+		s := stream.New()
 		r := s.Subscribe(stream.AtOnce, 120).As(stream.Push, "push")
 		defer r.Close()
 		r.Afford(int(back * rate))

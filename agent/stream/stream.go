@@ -53,7 +53,6 @@ const (
 // Stream is the live H.264 of one camera. Its methods are safe for use by
 // several goroutines, but only one publishes.
 type Stream struct {
-	name string
 	wish keyframeWish
 
 	mu      sync.Mutex
@@ -68,13 +67,10 @@ type Stream struct {
 	closed  bool
 }
 
-// New makes the stream of the camera called name.
-func New(name string) *Stream {
-	return &Stream{name: name, readers: make(map[*Reader]struct{}), audio: make(map[*AudioReader]struct{})}
+// New makes a stream that has no pictures yet.
+func New() *Stream {
+	return &Stream{readers: make(map[*Reader]struct{}), audio: make(map[*AudioReader]struct{})}
 }
-
-// Name returns the camera's name.
-func (s *Stream) Name() string { return s.name }
 
 // Format returns what the newest pictures are like. The zero Format means that
 // there are none: the source has not begun, or has stopped.

@@ -56,7 +56,7 @@ func drain(t *testing.T, r *stream.Reader) []*h264.AccessUnit {
 }
 
 func TestReaderStartsAtIDR(t *testing.T) {
-	f := feeder{s: stream.New("cam")}
+	f := feeder{s: stream.New()}
 	r := f.s.Subscribe(stream.AtOnce, 10)
 	defer r.Close()
 	f.publishN(3)
@@ -72,7 +72,7 @@ func TestReaderStartsAtIDR(t *testing.T) {
 }
 
 func TestLateReaderCatchesUpFromCache(t *testing.T) {
-	f := feeder{s: stream.New("cam")} // nobody can force a keyframe
+	f := feeder{s: stream.New()} // nobody can force a keyframe
 	key := f.publish(true)
 	f.publishN(299) // GOP of 10 s
 	r := f.s.Subscribe(stream.AtOnce, 4)
@@ -85,7 +85,7 @@ func TestLateReaderCatchesUpFromCache(t *testing.T) {
 }
 
 func TestLateReaderForcesKeyframeOfLongGOP(t *testing.T) {
-	f := feeder{s: stream.New("cam")}
+	f := feeder{s: stream.New()}
 	forced := 0
 	f.s.OnKeyframeWish(func() { forced++ })
 	f.publish(true)
@@ -108,7 +108,7 @@ func TestLateReaderForcesKeyframeOfLongGOP(t *testing.T) {
 }
 
 func TestOversizeGOPLeavesAStill(t *testing.T) {
-	f := feeder{s: stream.New("cam")}
+	f := feeder{s: stream.New()}
 	key := f.publish(true)
 	f.publishN(1500)
 	r := f.s.Subscribe(stream.AtOnce, 10)
@@ -125,7 +125,7 @@ func TestOversizeGOPLeavesAStill(t *testing.T) {
 }
 
 func TestFullQueueDropsToNextIDRAndHarmsNobody(t *testing.T) {
-	f := feeder{s: stream.New("cam")}
+	f := feeder{s: stream.New()}
 	forced := 0
 	f.s.OnKeyframeWish(func() { forced++ })
 	slow := f.s.Subscribe(stream.AtOnce, 5)
@@ -157,7 +157,7 @@ func TestFullQueueDropsToNextIDRAndHarmsNobody(t *testing.T) {
 }
 
 func TestRecordingReaderAsksForNothing(t *testing.T) {
-	f := feeder{s: stream.New("cam")}
+	f := feeder{s: stream.New()}
 	f.s.OnKeyframeWish(func() { t.Error("a keyframe was asked for") })
 	f.publish(true)
 	r := f.s.Subscribe(stream.AtNextKeyframe, 5)
@@ -170,7 +170,7 @@ func TestRecordingReaderAsksForNothing(t *testing.T) {
 
 func TestKeyframeWishesAreRateLimited(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := stream.New("cam")
+		s := stream.New()
 		f := feeder{s: s}
 		var forced atomic.Int64
 		s.OnKeyframeWish(func() { forced.Add(1) })
@@ -201,7 +201,7 @@ func TestKeyframeWishesAreRateLimited(t *testing.T) {
 
 func TestNextWaitsAndCloseEndsIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := feeder{s: stream.New("cam")}
+		f := feeder{s: stream.New()}
 		r := f.s.Subscribe(stream.AtOnce, 5)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
@@ -227,7 +227,7 @@ func TestNextWaitsAndCloseEndsIt(t *testing.T) {
 
 func TestDirectTakesWhatNextWaitsFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := feeder{s: stream.New("cam")}
+		f := feeder{s: stream.New()}
 		r := f.s.Subscribe(stream.AtOnce, 5)
 		defer r.Close()
 		var taken []*h264.AccessUnit
@@ -283,7 +283,7 @@ func TestDirectTakesWhatNextWaitsFor(t *testing.T) {
 }
 
 func TestDirectKeepsTheOrder(t *testing.T) {
-	f := feeder{s: stream.New("cam")}
+	f := feeder{s: stream.New()}
 	f.publish(true)
 	const pictures = 20_000
 	r := f.s.Subscribe(stream.AtOnce, pictures)
@@ -326,7 +326,7 @@ func TestDirectKeepsTheOrder(t *testing.T) {
 }
 
 func TestCloseEndsAllReaders(t *testing.T) {
-	f := feeder{s: stream.New("cam")}
+	f := feeder{s: stream.New()}
 	f.publish(true)
 	before := f.s.Subscribe(stream.AtOnce, 5)
 	f.s.Close()
@@ -345,7 +345,7 @@ func TestCloseEndsAllReaders(t *testing.T) {
 
 func TestStats(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := feeder{s: stream.New("cam")}
+		f := feeder{s: stream.New()}
 		for i := range 90 {
 			f.publish(i%30 == 0)
 			time.Sleep(interval)
@@ -368,7 +368,7 @@ func TestStats(t *testing.T) {
 }
 
 func BenchmarkPublish(b *testing.B) {
-	f := feeder{s: stream.New("cam")}
+	f := feeder{s: stream.New()}
 	for range 50 {
 		r := f.s.Subscribe(stream.AtOnce, 1<<30)
 		defer r.Close()

@@ -27,31 +27,33 @@ const (
 )
 
 // selfSigned returns the certificate kept in dir, or makes one and keeps it.
+// With a certificate, an error says why the next start will have another one.
 //
-// One that is valid stays, even if this machine has other addresses by now:
-// somebody may have told a browser to trust it.
+// One that has not expired stays, even if this machine has other addresses by
+// now: somebody may have told a browser to trust it. Before its time it stays,
+// too: then it is the clock that is wrong.
 func selfSigned(dir string, now time.Time) (*tls.Certificate, error) {
 	if dir == "" {
 		cert, _, err := makeSelfSigned(now)
 		return cert, err
 	}
 	path := filepath.Join(dir, selfSignedFile)
-	stored, err := os.ReadFile(path)
-	switch {
-	case err == nil:
+	stored, readErr := os.ReadFile(path)
+	if readErr == nil {
 		cert, err := tls.X509KeyPair(stored, stored)
-		if err == nil && now.After(cert.Leaf.NotBefore) && now.Before(cert.Leaf.NotAfter.Add(-renewBefore)) {
+		if err == nil && now.Before(cert.Leaf.NotAfter.Add(-renewBefore)) {
 			return &cert, nil
 		}
-	case !errors.Is(err, fs.ErrNotExist):
-		return nil, fmt.Errorf("read the viewer's certificate: %w", err)
 	}
 	cert, stored, err := makeSelfSigned(now)
 	if err != nil {
 		return nil, err
 	}
+	if readErr != nil && !errors.Is(readErr, fs.ErrNotExist) {
+		return cert, fmt.Errorf("read the viewer's certificate: %w", readErr)
+	}
 	if err := selfsigned.Keep(path, stored); err != nil {
-		return nil, fmt.Errorf("keep the viewer's certificate: %w", err)
+		return cert, fmt.Errorf("keep the viewer's certificate: %w", err)
 	}
 	return cert, nil
 }

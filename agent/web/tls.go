@@ -24,8 +24,10 @@ func newTLSConfig(p Params) (*tls.Config, error) {
 		config.GetCertificate = files.get
 	case TLSSelfSigned:
 		cert, err := selfSigned(p.StateDir, time.Now())
-		if err != nil {
+		if cert == nil {
 			return nil, err
+		} else if err != nil {
+			p.Log.Warn("browsers will ask again after the next start whether to trust the viewer", "error", err)
 		}
 		p.Log.Info("the viewer uses a certificate of its own; browsers ask whether to trust it",
 			"sha256", fingerprint(cert))

@@ -86,8 +86,20 @@ func TestSelfSignedIsKept(t *testing.T) {
 	if _, err := selfSigned(dir, now); err != nil {
 		t.Error(err)
 	}
-	if _, err := selfSigned(filepath.Join(dir, "missing"), now); err == nil {
-		t.Error("no error although the folder is missing")
+	// A clock that starts in 1970 makes nothing of it.
+	kept, err := selfSigned(dir, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again, err := selfSigned(dir, time.Unix(0, 0)); err != nil || fingerprint(again) != fingerprint(kept) {
+		t.Errorf("another certificate because the clock is wrong, %v", err)
+	}
+	// The folder is made; where it can't be, there is a certificate all the same.
+	if _, err := selfSigned(filepath.Join(dir, "missing", "too"), now); err != nil {
+		t.Error(err)
+	}
+	if cert, err := selfSigned(filepath.Join(dir, selfSignedFile, "below a file"), now); err == nil || cert == nil {
+		t.Errorf("certificate %v and error %v where none can be kept", cert != nil, err)
 	}
 }
 

@@ -36,6 +36,9 @@ const (
 //   - its keyframe and bitrate calls are not safe beside Read: the wishes are
 //     kept and granted between two pictures;
 //   - it numbers parameter sets anew with every IDR, see zeroIDs.
+//
+// What it can't be kept from: it opens the encoder before anybody could set its
+// trace level, so a line about its QP range goes to stderr.
 type software struct {
 	p       Params
 	coder   codec.ReadCloser

@@ -50,16 +50,15 @@ type NALUType uint8
 
 // The NAL unit types that lenscast handles by name.
 const (
-	NALUSlice      NALUType = 1
-	NALUPartitionA NALUType = 2
-	NALUIDR        NALUType = 5
-	NALUSEI        NALUType = 6
-	NALUSPS        NALUType = 7
-	NALUPPS        NALUType = 8
-	NALUAUD        NALUType = 9
-	NALUEndOfSeq   NALUType = 10
-	NALUEndOfStrm  NALUType = 11
-	NALUFiller     NALUType = 12
+	NALUSlice  NALUType = 1
+	NALUIDR    NALUType = 5
+	NALUSEI    NALUType = 6
+	NALUSPS    NALUType = 7
+	NALUPPS    NALUType = 8
+	NALUAUD    NALUType = 9
+	NALUFiller NALUType = 12
+
+	naluPartitionA NALUType = 2 // of Extended profile, which is refused
 )
 
 // TypeOf returns the type of a NAL unit, 0 (unspecified) for an empty one.

@@ -14,18 +14,18 @@ const (
 	// MaxAccessUnitSize is the largest access unit taken, in bytes. Level
 	// 5.2 allows 6.5 MB for an IDR (table A-1, MinCR 2).
 	MaxAccessUnitSize = 8 << 20
-	// MaxNALUs is the largest number of NAL units in one access unit.
-	MaxNALUs = 16 << 10
+	// maxNALUs is the largest number of NAL units in one access unit.
+	maxNALUs = 16 << 10
 )
 
-// ErrTooLarge is returned for an access unit beyond [MaxAccessUnitSize] or
-// [MaxNALUs].
+// ErrTooLarge is returned for an access unit beyond [MaxAccessUnitSize], or of
+// more than 16384 NAL units.
 var ErrTooLarge = errors.New("access unit too large")
 
 // SplitAnnexB appends the NAL units of a byte stream (H.264 annex B) to nalus
 // and returns it. They share memory with stream, carry neither start codes nor
 // trailing zero bytes, and are never empty. Bytes before the first start code
-// are skipped. More than [MaxNALUs] are an ErrTooLarge.
+// are skipped. Too many are an ErrTooLarge.
 func SplitAnnexB(nalus [][]byte, stream []byte) ([][]byte, error) {
 	start := -1 // of the NAL unit, -1 before the first start code
 	for at := 0; at < len(stream); {
@@ -61,8 +61,8 @@ func appendNALU(nalus [][]byte, nalu []byte) ([][]byte, error) {
 	if len(nalu) == 0 {
 		return nalus, nil
 	}
-	if len(nalus) == MaxNALUs {
-		return nalus, fmt.Errorf("%w: more than %d NAL units", ErrTooLarge, MaxNALUs)
+	if len(nalus) == maxNALUs {
+		return nalus, fmt.Errorf("%w: more than %d NAL units", ErrTooLarge, maxNALUs)
 	}
 	return append(nalus, nalu[:len(nalu):len(nalu)]), nil
 }
@@ -110,7 +110,7 @@ func (r *Reader) Next() ([][]byte, error) {
 		}
 		begins := false
 		switch t := TypeOf(nalu); {
-		case t == NALUSlice || t == NALUIDR || t == NALUPartitionA:
+		case t == NALUSlice || t == NALUIDR || t == naluPartitionA:
 			var s slice
 			if s.parse(nalu, &r.sets) != nil {
 				break // the Assembler will say what is wrong with it
@@ -132,7 +132,7 @@ func (r *Reader) Next() ([][]byte, error) {
 			return unit, nil
 		}
 		size += len(nalu)
-		if size > MaxAccessUnitSize || len(unit) == MaxNALUs {
+		if size > MaxAccessUnitSize || len(unit) == maxNALUs {
 			return nil, ErrTooLarge
 		}
 		unit = append(unit, nalu)

@@ -165,7 +165,7 @@ func (a *Assembler) examine(nalus [][]byte) (pic picture, err error) {
 			}
 		case NALUSEI:
 			pic.recovery = pic.recovery || (a.active == nil && isRecoveryPoint(nalu))
-		case NALUPartitionA:
+		case naluPartitionA:
 			pic.refusal = errPartitions
 			slices++
 		case NALUSlice, NALUIDR:

@@ -72,7 +72,7 @@ start_lenscast() {
 		openssl pkey -pubin -outform der | openssl dgst -sha256 -binary | base64)
 	secure=(-pin "sha256//$pin")
 }
-clear_rx() { rm -rf "$work"/rx/bench "$work"/rx/.lenscast/done/bench; }
+clear_rx() { rm -rf "$work"/rx/bench; }
 send() { clear_rx && "$work/lenscast" send -agent bench -token-file "$work/token" "$@"; }
 peak() { awk -v n="$1" '/VmHWM/ {printf "    %s at most %.1f MiB resident\n", n, $2 / 1024}' "/proc/$2/status" 2>/dev/null; }
 

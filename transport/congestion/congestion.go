@@ -29,6 +29,9 @@
 //     way's own. It is then tolerated for a while, and the target is what it
 //     was. Of more than three tenths no picture survives: that is never
 //     tolerated.
+//   - While no feedback comes, less and less is sent. When it comes again, all
+//     is as it was before: what a network lost that was away is no sign of one
+//     that is full. Of another way nothing is known.
 package congestion
 
 import (

@@ -41,6 +41,8 @@ type Estimator struct {
 	heard     bool          // feedback has come
 	unheard   time.Duration // when the first packet was sent since
 	waiting   bool          // there was one
+	silent    bool          // feedback is missing
+	before    control       // what was known before that
 
 	rtt time.Duration
 }
@@ -71,7 +73,9 @@ func (e *Estimator) Sent(number uint16, size int, at time.Time) {
 		e.waiting, e.unheard = true, now
 	case e.heard && now-e.unheard > silence+e.rtt:
 		// Either nothing arrives there, or nothing comes back.
-		e.unheard = now
+		if e.unheard = now; !e.silent {
+			e.silent, e.before = true, e.control
+		}
 		if rate := e.sent.rate(sentWindow); rate > 0 {
 			e.control.reduce(evidence{now: now}, min(e.control.target, rate), leastBackOff)
 		}
@@ -90,16 +94,44 @@ func (e *Estimator) Feedback(packet []byte, at time.Time) (lost []uint16, err er
 	}
 	now := e.since(at)
 	e.waiting = false
-	if received := e.read(now); !received && !e.heard {
+	received := e.read(now)
+	if !received && !e.heard {
 		return nil, nil
 	}
 	e.heard = true
+	if e.silent && received {
+		e.resume(now)
+	}
 	e.control.update(evidence{
 		now: now, congested: e.delay.congested, draining: e.delay.draining, stands: e.delay.stands(), queue: e.delay.queue, rtt: e.rtt,
 		received: e.arrived.rate(receivedWindow), capacity: e.full.rate(receivedWindow), sent: e.sent.rate(sentWindow),
 		steadily: e.arrived.rate(sentWindow),
 	})
 	return e.lost, nil
+}
+
+// resume ends a silence. To send less was a precaution: the silence was that of
+// a radio, a machine or a cable more often than that of a way that is full. What
+// was lost meanwhile says nothing of what comes now, and if there is a queue, its
+// delay does.
+func (e *Estimator) resume(now time.Duration) {
+	e.silent, e.control = false, e.before
+	e.control.last, e.control.hold = now, now+e.rtt+settle
+	e.arrived.reset()
+	e.full.skip()
+}
+
+// Reset tells that packets leave by another way from now on, of which nothing is
+// known.
+func (e *Estimator) Reset() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.control, e.delay = newControl(), newDelay()
+	e.history = [historyLength]sentPacket{} // feedback about the old way comes to nothing
+	e.sent.reset()
+	e.arrived.reset()
+	e.full.reset()
+	e.heard, e.waiting, e.silent, e.rtt = false, false, false, 0
 }
 
 // read takes in what the parsed report tells. It reports whether it told of
@@ -177,11 +209,4 @@ func (e *Estimator) Target() int {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return int(e.control.target)
-}
-
-// Queue returns how long packets wait in the network now.
-func (e *Estimator) Queue() time.Duration {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.delay.queue
 }

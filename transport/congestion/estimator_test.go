@@ -262,6 +262,33 @@ func TestEstimatorHearsNothing(t *testing.T) {
 	}
 }
 
+// After a moment without a network all is as it was, unless the way is another.
+func TestEstimatorBearsOutages(t *testing.T) {
+	for _, length := range []time.Duration{500 * time.Millisecond, 1200 * time.Millisecond, 2 * time.Second, 4 * time.Second} {
+		const from = 10 * time.Second
+		to := from + length
+		w := defaultWay(constant(20e6))
+		w.off = func(t time.Duration) bool { return t >= from && t < to }
+		c := defaultCamera()
+		samples := run(t, w, c, to+10*time.Second)
+		if got := mean(after(samples, to+time.Second, time.Hour)); got < 0.95*c.asked {
+			t.Errorf("1 s after an outage of %v the target is %.2f Mbit/s on the mean", length, got/1e6)
+		}
+
+		w.rate = steps(20e6, to, 2e6)
+		samples = run(t, w, c, to+10*time.Second)
+		if at := lastWhere(after(samples, to, 5*time.Second), func(s sample) bool { return s.encoder > 2e6 }); at > to+1500*time.Millisecond {
+			t.Errorf("after an outage of %v the encoder is above 2 Mbit/s for %v", length, at-to)
+		}
+
+		w.rate = constant(2e6)
+		samples = run(t, w, c, to+10*time.Second)
+		if got := mean(after(samples, to+time.Second, time.Hour)); got < 0.7*2e6 || got > 2.1e6 {
+			t.Errorf("after an outage of %v 2 Mbit/s give %.2f Mbit/s", length, got/1e6)
+		}
+	}
+}
+
 // Another route takes longer, for ever: that is no queue.
 func TestEstimatorAcceptsLongerRoute(t *testing.T) {
 	w := defaultWay(constant(20e6))

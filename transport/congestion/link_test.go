@@ -22,6 +22,7 @@ type way struct {
 	reorder  float64                             // share of packets that arrive 20 ms late
 	clock    func(t time.Duration) time.Duration // of the receiver
 	deaf     func(t time.Duration) bool          // feedback is lost
+	off      func(t time.Duration) bool          // all is lost, both ways
 	interval time.Duration                       // between feedback
 	late     time.Duration                       // more that feedback takes
 }
@@ -105,7 +106,7 @@ func run(t *testing.T, w way, c camera, length time.Duration) []sample {
 			e.Sent(number, int(size), epoch.Add(now))
 			if backlog+size <= rate/8*w.buffer.Seconds()+1500 {
 				backlog += size
-				if random.Float64() >= w.loss {
+				if random.Float64() >= w.loss && (w.off == nil || !w.off(now)) {
 					at := now + w.delay + time.Duration(backlog*8/rate*float64(time.Second))
 					at += time.Duration(random.Float64() * float64(w.jitter))
 					if random.Float64() < w.reorder {
@@ -140,7 +141,7 @@ func run(t *testing.T, w way, c camera, length time.Duration) []sample {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if w.deaf == nil || !w.deaf(now) {
+				if (w.deaf == nil || !w.deaf(now)) && (w.off == nil || !w.off(now)) {
 					feedbacks = append(feedbacks, feedback{now + w.delay + w.late, raw})
 				}
 			}

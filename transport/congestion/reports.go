@@ -62,6 +62,16 @@ func (r *Reports) Feedback(f packet.Feedback, sent uint64) {
 	}
 }
 
+// Reset tells that packets leave by another way from now on, of which nothing is
+// known.
+func (r *Reports) Reset() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.control, r.delay = newControl(), newDelay()
+	r.sent.reset()
+	r.steadily = 0
+}
+
 // Target returns what the sender may send, in bit/s. It is Unlimited until the
 // way was seen to be full.
 func (r *Reports) Target() int {

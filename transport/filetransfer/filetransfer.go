@@ -13,6 +13,10 @@
 //
 // [SendLegacy] and a receiver with Legacy set speak the older exchange that
 // some peers still know. It confirms nothing, so it gives no Receipt.
+//
+// Both sides are in one package, because they share the frames, the errors and
+// their codes, which only they should know how to write: a quarter of the names
+// here are those codes.
 package filetransfer
 
 import (

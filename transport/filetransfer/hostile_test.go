@@ -164,7 +164,7 @@ func TestHostileHello(t *testing.T) {
 		{with(greeting("a", 5), "file", "short"), 'O', "name"},
 		{with(greeting("a", 5), "file", strings.Repeat("a", 65)), 'O', "name"},
 		{greeting("a", -1), 'O', "protocol"},
-		{greeting("a", 2<<40), 'O', "too large"},
+		{with(greeting("a", 5), "size", int64(2<<40)), 'O', "too large"},
 		{with(greeting("a", 5), "modified", "0001-01-01T00:00:00Z"), 'O', "protocol"},
 		{with(greeting("a", 5), "modified", "yesterday"), 'X', "protocol"},
 		{with(greeting("a", 5), "size", "5"), 'X', "protocol"},

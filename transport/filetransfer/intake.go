@@ -8,7 +8,6 @@ import (
 	"errors"
 	"hash"
 	"io"
-	"sync"
 	"time"
 )
 
@@ -236,26 +235,29 @@ func (i *intake) state() []byte {
 }
 
 // beat sends an ACK now and then, so that the sender knows that this side
-// lives while it waits for a slow disk or has little to send.
+// lives while it waits for a slow disk or has little to send. Most files are
+// through before the first one is due, and have no goroutine for it.
 func (i *intake) beat() (stop func()) {
-	ended := make(chan struct{})
-	var wg sync.WaitGroup
-	wg.Go(func() {
+	ended, over := make(chan struct{}), make(chan struct{})
+	first := time.AfterFunc(heartbeat, func() {
+		defer close(over)
 		tick := time.NewTicker(heartbeat)
 		defer tick.Stop()
 		for {
+			// When it can't be sent, receiving fails as well.
+			_ = i.out.message(frameAck, ack{Offset: i.durable.Load()})
 			select {
 			case <-ended:
 				return
 			case <-tick.C:
-				// When it can't be sent, receiving fails as well.
-				_ = i.out.message(frameAck, ack{Offset: i.durable.Load()})
 			}
 		}
 	})
 	return func() {
 		close(ended)
-		wg.Wait()
+		if !first.Stop() {
+			<-over
+		}
 	}
 }
 

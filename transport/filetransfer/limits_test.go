@@ -260,10 +260,10 @@ func TestSweep(t *testing.T) {
 	if n := left(time.Now().Add(8*day), "partial/hero/*"); n != 0 {
 		t.Errorf("after 8 days %d are left, want 0", n)
 	}
-	if n := left(time.Now().Add(29*day), "done/hero/*"); n != 1 {
+	if n := left(time.Now().Add(29*day), "done/*"); n != 1 {
 		t.Errorf("after 29 days %d confirmations are known, want 1", n)
 	}
-	if n := left(time.Now().Add(31*day), "done/hero/*"); n != 0 {
+	if n := left(time.Now().Add(31*day), "done/*"); n != 0 {
 		t.Errorf("after 31 days %d are known, want 0", n)
 	}
 	wantFile(t, dir, "hero/roof/2026-11-22/b.mp4", whole)

@@ -243,7 +243,7 @@ func TestMovedFolders(t *testing.T) {
 			t.Fatal(err)
 		}
 		wantFile(t, r.dir, receipt.Name, content)
-		for _, dir := range []string{"hero/roof", ".lenscast/done/hero", ".lenscast/partial/hero"} {
+		for _, dir := range []string{"hero/roof", ".lenscast/done", ".lenscast/partial/hero"} {
 			if err := os.RemoveAll(filepath.Join(r.dir, dir)); err != nil {
 				t.Fatal(err)
 			}

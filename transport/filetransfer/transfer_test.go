@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"errors"
 	"log/slog"
 	"math/rand/v2"
 	"net"
@@ -65,7 +66,7 @@ func startReceiverIn(t testing.TB, dir string, sp dirstore.Params, change func(*
 		if err := <-ended; err != nil {
 			t.Errorf("Serve: %v", err)
 		}
-		if err := fsys.Close(); err != nil {
+		if err := errors.Join(store.Close(), fsys.Close()); err != nil {
 			t.Error(err)
 		}
 	})

@@ -73,14 +73,6 @@ type Destination struct {
 
 // ParseDestination reads a URL.
 func ParseDestination(s string) (Destination, error) {
-	d, err := parseDestination(s)
-	if err != nil {
-		return Destination{}, fmt.Errorf("push url: %w", err)
-	}
-	return d, nil
-}
-
-func parseDestination(s string) (Destination, error) {
 	u, err := url.Parse(s)
 	if err != nil {
 		// The error of url.Parse repeats the whole URL, passphrase and all.

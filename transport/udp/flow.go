@@ -53,7 +53,8 @@ type counters struct {
 // depend on one that could not be sent.
 type flow struct {
 	cut   cutter
-	idle  time.Duration // cut.idle is called after this time without a datagram; 0 means never
+	alarm alarm // rings after idle without a datagram, which calls cut.idle; nil means never
+	idle  time.Duration
 	link  link
 	pacer *packet.Pacer
 	count *counters
@@ -65,14 +66,18 @@ type flow struct {
 
 	affordable atomic.Int64 // bit/s that the way carries, 0 without a known limit
 
-	mu        sync.Mutex // guards what follows, cut and link: idle is a timer's
+	mu        sync.Mutex // guards what follows, cut, link and alarm, which has a goroutine of its own
 	datagrams datagrams
 	paced     packet.Picture // what the pacer is told of
 	needKey   bool           // drop everything up to the next IDR
 	last      time.Time      // when something was sent
-	timer     *time.Timer    // until idle, nil without
-	ticking   bool           // the timer runs
 	ended     bool
+}
+
+// alarm is a packet.Alarm that calls sendIdle.
+type alarm interface {
+	Set(d time.Duration)
+	Close()
 }
 
 // run sends what r delivers until ctx ends, or r or the link fails. It closes
@@ -152,7 +157,7 @@ func (f *flow) transmit(ctx context.Context, pic picture, r Reader, granted bool
 	f.pacer.Begin(&f.paced)
 	f.last = time.Now()
 	err := f.send(ctx, granted)
-	f.startTimer()
+	f.setAlarm()
 	switch {
 	case errors.Is(err, packet.ErrFull):
 		// A picture with a hole spoils all that follow it.
@@ -167,45 +172,36 @@ func (f *flow) transmit(ctx context.Context, pic picture, r Reader, granted bool
 	return err
 }
 
-// startTimer lets sendIdle come when it may have something to do. A timer that
-// runs is left alone: to set it anew for every picture costs a lot.
-func (f *flow) startTimer() {
-	switch wait := f.idle - time.Since(f.last); {
-	case f.idle == 0 || f.ticking:
-		return
-	case f.timer == nil:
-		f.timer = time.AfterFunc(wait, f.sendIdle)
-	default:
-		f.timer.Reset(wait)
+// setAlarm lets sendIdle come when nothing else is sent meanwhile.
+func (f *flow) setAlarm() {
+	if f.alarm != nil {
+		f.alarm.Set(f.idle - time.Since(f.last))
 	}
-	f.ticking = true
 }
 
-// sendIdle is called by the timer.
+// sendIdle is called by the alarm.
 func (f *flow) sendIdle() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.ticking = false
-	if f.ended {
+	elapsed := time.Since(f.last)
+	if f.ended || elapsed < f.idle { // a picture came first
 		return
 	}
-	if elapsed := time.Since(f.last); elapsed >= f.idle { // else a picture came first
-		f.last = f.last.Add(elapsed)
-		f.datagrams.reset()
-		f.cut.idle(&f.datagrams, elapsed)
-		// An error here will be one of the next picture, too.
-		_ = f.send(context.Background(), false)
-	}
-	f.startTimer()
+	f.last = f.last.Add(elapsed)
+	f.datagrams.reset()
+	f.cut.idle(&f.datagrams, elapsed)
+	// An error here will be one of the next picture, too.
+	_ = f.send(context.Background(), false)
+	f.setAlarm()
 }
 
 // end makes sure that nothing is sent any more.
 func (f *flow) end() {
 	f.mu.Lock()
-	defer f.mu.Unlock()
 	f.ended = true
-	if f.timer != nil {
-		f.timer.Stop()
+	f.mu.Unlock()
+	if f.alarm != nil {
+		f.alarm.Close()
 	}
 }
 

@@ -93,6 +93,19 @@ func testFlow(l *recordingLink) (*flow, *plainCutter) {
 	return &flow{cut: c, link: l, pacer: packet.NewPacer(&packet.Clock{}), count: &counters{}}, c
 }
 
+// setIdle lets f send the program clock, by a timer of the bubble of synctest.
+func setIdle(f *flow) {
+	timer := time.AfterFunc(time.Hour, f.sendIdle)
+	timer.Stop()
+	f.idle, f.alarm = tsIdle, timerAlarm{timer}
+}
+
+// timerAlarm is an alarm that lives in a bubble, as a packet.Alarm does not.
+type timerAlarm struct{ timer *time.Timer }
+
+func (a timerAlarm) Set(d time.Duration) { a.timer.Reset(d) }
+func (a timerAlarm) Close()              { a.timer.Stop() }
+
 // runFlow runs f in a bubble of synctest and returns what ends it.
 func runFlow(ctx context.Context, f *flow, r Reader) (stop func() error) {
 	ctx, cancel := context.WithCancel(ctx)
@@ -180,7 +193,7 @@ func TestClockGoesOnBetweenPictures(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		link := &recordingLink{}
 		f, _ := testFlow(link)
-		f.idle = tsIdle
+		setIdle(f)
 		r := newScriptedReader(clip.Synthetic(1, 30, 30, 100, 100)...)
 		stop := runFlow(t.Context(), f, r)
 		time.Sleep(time.Second)
@@ -201,7 +214,7 @@ func TestClockGoesOnBetweenSlowPictures(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		link := &recordingLink{}
 		f, _ := testFlow(link)
-		f.idle = tsIdle
+		setIdle(f)
 		r := newScriptedReader()
 		stop := runFlow(t.Context(), f, r)
 		for _, au := range clip.Synthetic(20, 10, 20, 100, 100) {
@@ -215,6 +228,32 @@ func TestClockGoesOnBetweenSlowPictures(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A Pusher has its program clock from the kernel, so this one counts what comes
+// while no picture does.
+func TestPusherSendsClockWithoutPictures(t *testing.T) {
+	l, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	aus := clip.Synthetic(2, 30, 2, 100, 100)
+	aus[1].PTS = time.Hour
+	start(t, newPusher(t, "udp://"+l.LocalAddr().String(), newCamera(aus)))
+	if err := l.SetReadDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	buf := make([]byte, 2048)
+	for clocks := 0; clocks < 5; {
+		n, err := l.Read(buf)
+		if err != nil {
+			t.Fatalf("%v after %d datagrams with nothing but the clock", err, clocks)
+		}
+		if n == tsPacket && buf[3]&0x30 == 0x20 && buf[5]&0x10 != 0 { // adaptation field only, with a PCR
+			clocks++
+		}
+	}
 }
 
 func TestDirectFlowSendsWhatNeedNotWait(t *testing.T) {
@@ -312,11 +351,15 @@ func BenchmarkFlow(b *testing.B) {
 				b.Fatal(err)
 			}
 			defer conn.Close()
-			f := p.newTSFlow(&batchLink{conn: conn, to: to})
-			if scheme == "rtp" {
-				f.cut, f.idle = p.rtp, 0
+			f, err := p.newTSFlow(&batchLink{conn: conn, to: to})
+			if err != nil {
+				b.Fatal(err)
 			}
 			defer f.end()
+			if scheme == "rtp" {
+				f.alarm.Close()
+				f.cut, f.alarm = p.rtp, nil
+			}
 			r := newScriptedReader()
 			b.ReportAllocs()
 			for i := 0; b.Loop(); i++ {

@@ -3,7 +3,9 @@ package udp
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -59,7 +61,7 @@ type reception struct {
 }
 
 // maxReceivers bounds what is remembered: of a multicast group anybody may
-// send reports.
+// send reports. The one that was silent for longest is forgotten.
 const maxReceivers = 64
 
 func newSenderReports(ssrc uint32) *senderReports {
@@ -126,9 +128,12 @@ func (r *senderReports) feedback(from uint32, rr rtcp.ReceptionReport, now time.
 	}
 	lost := int64(int32(rr.TotalLost<<8) >> 8) // 24 bits, signed
 	last, known := r.received[from]
-	if known || len(r.received) < maxReceivers {
-		r.received[from] = reception{now, rr.LastSequenceNumber, lost}
+	if !known && len(r.received) == maxReceivers {
+		delete(r.received, slices.MinFunc(slices.Collect(maps.Keys(r.received)), func(a, b uint32) int {
+			return r.received[a].at.Compare(r.received[b].at)
+		}))
 	}
+	r.received[from] = reception{now, rr.LastSequenceNumber, lost}
 	if dt := now.Sub(last.at).Seconds(); known && dt > 0 && r.packets > 0 {
 		// Sequence numbers tell packets; their mean size makes bytes of them.
 		got := int64(int32(rr.LastSequenceNumber-last.highest)) - (lost - last.lost)

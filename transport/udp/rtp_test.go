@@ -128,6 +128,22 @@ func TestFeedback(t *testing.T) {
 	}
 }
 
+// TestNewReceiversAreKnown floods the memory of receivers, as anybody can.
+func TestNewReceiversAreKnown(t *testing.T) {
+	r := newSenderReports(7)
+	now := time.Now()
+	r.sent(0, now, 1000, 1000*988)
+	rr := rtcp.ReceptionReport{SSRC: 7}
+	for n := range uint32(2 * maxReceivers) {
+		r.feedback(n, rr, now.Add(time.Duration(n)*time.Millisecond))
+	}
+	last := uint32(2*maxReceivers - 1)
+	rr.LastSequenceNumber = 1000
+	if f, _ := r.feedback(last, rr, now.Add(time.Second)); f.ReceiveRate == 0 || len(r.received) > maxReceivers {
+		t.Errorf("receive rate %v of the newest of %d receivers", f.ReceiveRate, len(r.received))
+	}
+}
+
 // TestRTCPOverTheWire has a receiver report loss and ask for a keyframe.
 func TestRTCPOverTheWire(t *testing.T) {
 	port := freePort(t)
@@ -143,8 +159,6 @@ func TestRTCPOverTheWire(t *testing.T) {
 	defer media.Close()
 	c := newCamera(clip.Synthetic(60, 30, 30, 1000, 1000))
 	p := newPusher(t, fmt.Sprintf("rtp://127.0.0.1:%d", port), c)
-	reports := make(chan packet.Feedback, 10)
-	p.p.OnFeedback = func(f packet.Feedback) { reports <- f }
 	start(t, p)
 
 	buf := make([]byte, 1500)
@@ -168,7 +182,11 @@ func TestRTCPOverTheWire(t *testing.T) {
 	if _, err := control.WriteToUDPAddrPort(b, from); err != nil {
 		t.Fatal(err)
 	}
-	f := wait(t, "feedback", reports)
+	var f packet.Feedback
+	until(t, "feedback comes", func() bool {
+		f = p.Stats().Feedback
+		return !f.At.IsZero()
+	})
 	if f.Loss != 0.5 || f.RTT <= 0 || f.RTT > time.Second {
 		t.Errorf("%+v", f)
 	}

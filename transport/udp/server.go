@@ -148,8 +148,10 @@ func (s *server) add(ctx context.Context, to netip.AddrPort, cookie string, now 
 	s.pusher.changeReceivers(1)
 	s.pusher.p.Log.Info("client subscribed", "push", s.pusher.p.Destination.String(), "client", to)
 	s.running.Go(func() {
-		f := s.pusher.newTSFlow(&batchLink{conn: s.conn, to: to})
-		err := f.run(ctx, s.pusher.p.Open())
+		f, err := s.pusher.newTSFlow(&batchLink{conn: s.conn, to: to})
+		if err == nil {
+			err = f.run(ctx, s.pusher.p.Open())
+		}
 		if ctx.Err() == nil {
 			s.pusher.p.Log.Warn("client lost", "push", s.pusher.p.Destination.String(), "client", to, "error", explain(err))
 		}

@@ -81,11 +81,14 @@ func (p *Pusher) serveSRT(ctx context.Context, conn srt.Conn, losses *lossLog) e
 	losses.watch(conn.SocketId())
 	defer losses.forget(conn.SocketId())
 
+	flow, err := p.newTSFlow(srtLink{conn})
+	if err != nil {
+		return err
+	}
 	reader := p.p.Open()
-	flow := p.newTSFlow(srtLink{conn})
 	var stats sync.WaitGroup
 	stats.Go(func() { p.watchSRTStats(ctx, conn, losses, newFollower(flow, reader)) })
-	err := flow.run(ctx, reader)
+	err = flow.run(ctx, reader)
 	cancel(nil)
 	stats.Wait()
 	if errors.Is(err, io.EOF) {

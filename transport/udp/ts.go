@@ -60,7 +60,10 @@ func (p *Pusher) runTS(ctx context.Context) error {
 	defer cancel(nil)
 	defer watch(conn, nil, cancel)()
 	p.changeReceivers(1)
-	f := p.newTSFlow(&batchLink{conn: conn, to: to})
+	f, err := p.newTSFlow(&batchLink{conn: conn, to: to})
+	if err != nil {
+		return err
+	}
 	f.direct = true
 	return p.noteRefusal(f.run(ctx, p.p.Open()))
 }

@@ -34,10 +34,6 @@ type Params struct {
 	// Pusher closes the reader.
 	Open func() Reader
 
-	// OnFeedback is called with what receivers report, about once a second
-	// each. It must not block. It may be nil.
-	OnFeedback func(packet.Feedback)
-
 	Clock *packet.Clock // shared by all senders of the program
 	Log   *slog.Logger  // nil means no log
 }
@@ -143,18 +139,22 @@ func (p *Pusher) setFeedback(f packet.Feedback) {
 	p.mu.Lock()
 	p.feedback = f
 	p.mu.Unlock()
-	if p.p.OnFeedback != nil {
-		p.p.OnFeedback(f)
-	}
 }
 
-// newTSFlow makes a flow of transport stream on a link.
-func (p *Pusher) newTSFlow(l link) *flow {
-	return &flow{
+// newTSFlow makes a flow of transport stream on a link. It must be run, or
+// ended.
+func (p *Pusher) newTSFlow(l link) (*flow, error) {
+	f := &flow{
 		cut:   newTSCutter(p.p.Destination.PacketSize),
 		idle:  tsIdle,
 		link:  l,
 		pacer: packet.NewPacer(p.p.Clock),
 		count: &p.count,
 	}
+	alarm, err := packet.NewAlarm(f.sendIdle)
+	if err != nil {
+		return nil, err
+	}
+	f.alarm = alarm
+	return f, nil
 }

@@ -21,6 +21,10 @@ const (
 	formatTransportCC = 15
 )
 
+// maxHeard is how many streams the other end may send or report about, RTP and
+// RTCP of one SSRC being two. There is ours, and that of what is resent.
+const maxHeard = 64
+
 // feedback is what the other end reports (RFC 3550, RFC 4585, RFC 5104), heard
 // by one goroutine.
 type feedback struct {
@@ -54,8 +58,12 @@ func (hear incoming) Read([]byte) (int, error) { return 0, io.EOF }
 func (hear incoming) Close() error { return nil }
 
 // incoming is the BufferFactory of the peer connection. Whoever only receives
-// should not send media; if it does, that goes nowhere.
+// should not send media; if it does, that goes nowhere. pion keeps something of
+// each SSRC it has heard of, so who has too many has to leave.
 func (s *sender) incoming(kind packetio.BufferPacketType, ssrc uint32) io.ReadWriteCloser {
+	if s.heard.Add(1) > maxHeard {
+		s.end(errUnwanted)
+	}
 	if kind != packetio.RTCPBufferPacket {
 		return incoming(func([]byte) {})
 	}

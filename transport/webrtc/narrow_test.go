@@ -201,4 +201,10 @@ func TestNarrowWayIsHeardOf(t *testing.T) {
 	if n := cam.keyframeWishes() - wishes; n > 5 {
 		t.Errorf("%d keyframes were asked for", n)
 	}
+
+	// Of another way that is not known.
+	restartICE(t, web, v)
+	if got := affordable(); got != 0 {
+		t.Errorf("another way is taken to carry %d bit/s", got)
+	}
 }

@@ -308,6 +308,21 @@ func (o *outgoing) hearReport(told packet.Feedback, to wisher) {
 	o.afford(o.estimate.Target(), to)
 }
 
+// moved tells that packets take another way from now on, of which nothing is
+// known: what the one before it carried, or lost when it ended, would slow this
+// one down for long.
+func (o *outgoing) moved(to wisher) {
+	switch {
+	case !closed(o.bound): // nothing was sent yet
+		return
+	case o.transportID != 0:
+		o.estimator.Reset()
+	default:
+		o.estimate.Reset()
+	}
+	o.afford(congestion.Unlimited, to)
+}
+
 func (o *outgoing) afford(target int, to wisher) {
 	if target >= congestion.Unlimited {
 		target = 0

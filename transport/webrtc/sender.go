@@ -35,6 +35,7 @@ var (
 	errLost           = errors.New("the other end does not answer any more")
 	errNeverConnected = errors.New("the other end never connected")
 	errCameraClosed   = errors.New("the camera was removed")
+	errUnwanted       = errors.New("the other end sends streams that nobody wants")
 )
 
 // errInterrupted means that the other end is not heard for now.
@@ -50,6 +51,7 @@ type sender struct {
 	out     *outgoing
 	packets *packet.Packetizer
 	back    feedback
+	heard   atomic.Int32 // streams of the other end
 	clock   clockChannel
 
 	end   context.CancelCauseFunc // of the context that play gets; only the first cause counts
@@ -98,12 +100,24 @@ func newSender(p senderParams) (*sender, error) {
 	s.pc.OnDataChannel(s.clock.attach)
 	s.pc.OnICEConnectionStateChange(s.onICEState)
 	s.pc.OnConnectionStateChange(s.onState)
-	s.rtp.Transport().ICETransport().OnSelectedCandidatePairChange(func(p *webrtc.ICECandidatePair) { s.pair.Store(p) })
+	s.rtp.Transport().ICETransport().OnSelectedCandidatePairChange(s.onPair)
 	return s, nil
 }
 
 func (s *sender) onICEState(state webrtc.ICEConnectionState) {
 	s.link.set(state == webrtc.ICEConnectionStateConnected || state == webrtc.ICEConnectionStateCompleted)
+}
+
+// onPair takes the way to the other end that ICE has chosen.
+func (s *sender) onPair(pair *webrtc.ICECandidatePair) {
+	before := s.pair.Swap(pair)
+	if before != nil && !(sameAddress(before.Local, pair.Local) && sameAddress(before.Remote, pair.Remote)) {
+		s.out.moved(s)
+	}
+}
+
+func sameAddress(a, b *webrtc.ICECandidate) bool {
+	return a.Protocol == b.Protocol && a.Address == b.Address && a.Port == b.Port
 }
 
 func (s *sender) onState(state webrtc.PeerConnectionState) {

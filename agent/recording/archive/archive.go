@@ -30,6 +30,7 @@
 package archive
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -42,6 +43,7 @@ import (
 	"time"
 
 	"github.com/lenscast/lenscast/agent/durable"
+	"github.com/lenscast/lenscast/agent/wallclock"
 )
 
 // ErrNotFound is the error for a recording that isn't there.
@@ -50,10 +52,10 @@ var ErrNotFound = errors.New("no such recording")
 // Params says how an archive works.
 type Params struct {
 	Dir       string // where the recordings are; it is made if need be
-	Name      string // template of the names, see CheckName; empty for DefaultName
+	Name      string // template of the names: {camera}, {date}, {time}, {sequence}; empty: defaultName
 	Retention Retention
 	FS        durable.FS // nil for that of the operating system
-	Clock     Clock
+	Clock     wallclock.Clock
 	Log       *slog.Logger
 	// Ready, when set, tells why no recording can be begun now, if so. It is
 	// asked before anything is written for one.
@@ -68,7 +70,7 @@ type Params struct {
 type Archive struct {
 	dir, template string
 	fs            durable.FS
-	clock         Clock
+	clock         wallclock.Clock
 	log           *slog.Logger
 	ready         func() error
 	onFinished    func(Info)
@@ -102,12 +104,12 @@ func Open(p Params) (*Archive, error) {
 		a.ready = func() error { return nil }
 	}
 	if a.template == "" {
-		a.template = DefaultName
+		a.template = defaultName
 	}
 	if a.fs == nil {
 		a.fs = durable.OS{}
 	}
-	if err := CheckName(a.template); err != nil {
+	if err := checkName(a.template); err != nil {
 		return nil, err
 	}
 	if err := durable.MkdirAll(a.fs, a.dir); err != nil {
@@ -123,7 +125,7 @@ func Open(p Params) (*Archive, error) {
 func (a *Archive) load() error {
 	if b, err := durable.ReadFile(a.fs, filepath.Join(a.dir, stateFile)); err == nil {
 		if err := json.Unmarshal(b, &a.state); err != nil || a.state.Newest == nil {
-			a.log.Warn("the state of the recordings is unreadable and is made anew", "err", err)
+			a.log.Warn("the state of the recordings is unreadable and is made anew", "error", err)
 			a.state = state{Newest: map[string]named{}}
 		}
 	} else if !errors.Is(err, fs.ErrNotExist) {
@@ -156,7 +158,7 @@ func (a *Archive) load() error {
 	return nil
 }
 
-func bySequence(x, y Info) int { return int(x.Sequence) - int(y.Sequence) }
+func bySequence(x, y Info) int { return cmp.Compare(x.Sequence, y.Sequence) }
 
 // walk collects the files below dir. A template has few levels.
 func (a *Archive) walk(dir string, depth int, found map[string]bool) error {
@@ -189,7 +191,7 @@ func (a *Archive) loadFile(name string, found map[string]bool) {
 	case ext:
 		i, err := a.readInfo(base + infoSuffix)
 		if err != nil {
-			a.log.Warn("a file among the recordings is not listed, as nothing is known of it", "file", name, "err", err)
+			a.log.Warn("a file among the recordings is not listed, as nothing is known of it", "file", name, "error", err)
 			return
 		}
 		i.ID, _ = filepath.Rel(a.dir, base)
@@ -208,7 +210,7 @@ func (a *Archive) loadFile(name string, found map[string]bool) {
 // at the next start.
 func (a *Archive) clear(name string) {
 	if err := a.fs.Remove(name); err != nil {
-		a.log.Warn("a leftover can't be removed", "file", name, "err", err)
+		a.log.Warn("a leftover can't be removed", "file", name, "error", err)
 	}
 }
 
@@ -294,7 +296,7 @@ func (a *Archive) wake() {
 func (a *Archive) List() []Info {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	list := slices.Clone(a.finished)
+	list := append(make([]Info, 0, len(a.finished)+len(a.running)), a.finished...) // never nil, which JSON would call null
 	for _, i := range a.running {
 		list = append(list, i)
 	}

@@ -6,6 +6,8 @@ import (
 	"math"
 	"strconv"
 	"time"
+
+	"github.com/lenscast/lenscast/agent/wallclock"
 )
 
 // Info describes a recording. It is what the file with the recording's name
@@ -118,18 +120,18 @@ func (s *Seconds) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// at returns the moment of the given boot time, by a clock that reads r.
-func (r Reading) at(boot time.Duration) Moment {
+// moment returns the moment of the given boot time, by a clock that reads r.
+func moment(r wallclock.Reading, boot time.Duration) Moment {
 	return Moment{Wall: r.Wall.Add(boot - r.Boot).UTC().Truncate(time.Millisecond), Boot: Seconds(boot)}
 }
 
 // tell sets start, end and the trust in them from a clock reading. The first
 // reading that is trusted stays; of those that are not, the first.
-func (i *Info) tell(r Reading, boot time.Duration) {
+func (i *Info) tell(r wallclock.Reading, boot time.Duration) {
 	if !i.Start.Wall.IsZero() && (i.WallTrusted || !r.Trusted || r.BootID != i.BootID) {
 		return
 	}
-	i.Start, i.WallTrusted, i.BootID = r.at(boot), r.Trusted, r.BootID
+	i.Start, i.WallTrusted, i.BootID = moment(r, boot), r.Trusted, r.BootID
 }
 
 // lasts sets the duration and with it the end.

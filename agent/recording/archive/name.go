@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// DefaultName is the template of recordings' names.
-const DefaultName = "{camera}/{date}/{camera}_{time}"
+// defaultName is the template of recordings' names.
+const defaultName = "{camera}/{date}/{camera}_{time}"
 
 // The endings of the files of an archive. A running recording is
 // "camera/00000042.mp4.part".
@@ -20,10 +20,10 @@ const (
 	stateFile   = ".state.json"
 )
 
-// CheckName tells what is wrong with a template. It may hold {camera},
+// checkName tells what is wrong with a template. It may hold {camera},
 // {date} (2026-11-22), {time} (20261122T143000Z) and {sequence}; it is a path
 // below the directory of recordings, without an ending.
-func CheckName(template string) error {
+func checkName(template string) error {
 	if !strings.Contains(template, "{time}") && !strings.Contains(template, "{sequence}") {
 		return fmt.Errorf("recording name %q: must contain {time} or {sequence}, or all would have one name", template)
 	}

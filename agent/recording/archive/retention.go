@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"slices"
 	"time"
+
+	"github.com/lenscast/lenscast/agent/wallclock"
 )
 
 // Retention says what is deleted to make room. A running recording never is,
@@ -59,10 +61,10 @@ type Status struct {
 func (a *Archive) Run(ctx context.Context) error {
 	for {
 		if err := a.repair(func() bool { return ctx.Err() != nil }); err != nil {
-			a.log.Warn("a recording that was cut off can't be finished yet", "err", err)
+			a.log.Warn("a recording that was cut off can't be finished yet", "error", err)
 		}
 		if err := a.sweep(0); err != nil {
-			a.log.Warn("old recordings can't be deleted", "err", err)
+			a.log.Warn("old recordings can't be deleted", "error", err)
 		}
 		select {
 		case <-ctx.Done():
@@ -93,7 +95,7 @@ func (a *Archive) Room(n int64) error {
 	if free >= want {
 		return nil
 	}
-	return fmt.Errorf("%w: %s free, %s are to stay free%s", ErrFull, byteCount(free), byteCount(want), a.whyFull())
+	return fmt.Errorf("%w: %s free, %s are needed%s", ErrFull, byteCount(free), byteCount(want), a.whyFull())
 }
 
 // whyFull tells why nothing more is deleted.
@@ -102,7 +104,7 @@ func (a *Archive) whyFull() string {
 	if a.rules().KeepUnsent && st.Unsent > 0 {
 		return fmt.Sprintf("; %d recordings wait to be offloaded and are not deleted before", st.Unsent)
 	}
-	return "; no recording is left to be deleted"
+	return "; no recording is left to be deleted: make room"
 }
 
 // sweep deletes what the retention says, with n bytes more to be free.
@@ -122,7 +124,7 @@ func (a *Archive) sweep(n int64) error {
 
 // plan chooses what is to be deleted: the oldest first, and no more than
 // needed.
-func (a *Archive) plan(now Reading, free int64) []Deletion {
+func (a *Archive) plan(now wallclock.Reading, free int64) []Deletion {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	var total int64
@@ -161,7 +163,7 @@ func (a *Archive) plan(now Reading, free int64) []Deletion {
 
 // ages returns how old each finished recording is at least. The caller holds
 // the mutex.
-func (a *Archive) ages(now Reading) []time.Duration {
+func (a *Archive) ages(now wallclock.Reading) []time.Duration {
 	ages := make([]time.Duration, len(a.finished))
 	// From the newest back to the oldest: boot is the boot that is looked
 	// at, until its last known moment, and since how long ago it began.

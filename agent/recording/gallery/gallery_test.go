@@ -23,6 +23,7 @@ import (
 	"github.com/lenscast/lenscast/agent/recording/archive"
 	"github.com/lenscast/lenscast/agent/recording/gallery"
 	"github.com/lenscast/lenscast/agent/recording/recordingtest"
+	"github.com/lenscast/lenscast/agent/wallclock"
 )
 
 // lamp is a Switch.
@@ -42,7 +43,7 @@ type shop struct {
 
 func open(t *testing.T, src *recordingtest.Source, seconds int) *shop {
 	t.Helper()
-	clock, err := archive.NewSystemClock()
+	clock, err := wallclock.NewSystem()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -153,6 +154,23 @@ func TestListGetRangeAndDelete(t *testing.T) {
 	}
 	if resp, _ := s.do(t, "DELETE", url); resp.StatusCode != http.StatusNotFound {
 		t.Errorf("delete again: %s", resp.Status)
+	}
+}
+
+// TestNothingRecordedYet is what the page asks for at the first start.
+func TestNothingRecordedYet(t *testing.T) {
+	clock, err := wallclock.NewSystem()
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := archive.Open(archive.Params{Dir: t.TempDir(), Clock: clock, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := httptest.NewRecorder()
+	gallery.New(gallery.Params{Archive: a}).ServeHTTP(w, httptest.NewRequest("GET", "/api/recordings", nil))
+	if body := w.Body.String(); !strings.Contains(body, `"recordings":[]`) {
+		t.Error(body)
 	}
 }
 

@@ -51,7 +51,7 @@ func (s *sender) run(ctx context.Context, in io.Reader, out io.Writer) (failed e
 	var publish func(*h264.AccessUnit)
 	switch s.engine {
 	case "lenscast":
-		pictures := stream.New("cam")
+		pictures := stream.New()
 		server, err := lenscast.NewServer(lenscast.ServerParams{
 			Listen: net.JoinHostPort(s.host, "0"),
 			Camera: func(string) (lenscast.Feed, error) {

@@ -8,12 +8,17 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/lenscast/lenscast/scripts/bench/internal/peer"
 )
+
+// settle is how long a sender runs before it is measured: start-up does not
+// count.
+const settle = 6 * time.Second
 
 // bench compares senders that all pass on the same clip.
 type bench struct {
@@ -22,44 +27,93 @@ type bench struct {
 	mbit         int   // bitrate that the clip was encoded for, Mbit/s
 	destinations []int // how many at the same time
 	duration     time.Duration
+	rounds       int
 }
+
+// form is a way to send, in the words of both senders.
+type form struct{ name, format, scheme, options string }
 
 // compare sends 1920x1080 at 60 fps to sockets that count, each sender in one
 // process however many destinations there are. The budget, of 8 Mbit/s, is
 // half of ffmpeg's processor time.
+//
+// What a wake-up costs changes from minute to minute, on a virtual machine by
+// a third and more. So the senders are measured by turns, the first of one
+// round last in the next, each share is of the two next to each other in time,
+// and the median of the rounds counts.
 func (b *bench) compare(ctx context.Context, out io.Writer) error {
-	for _, form := range []struct{ name, format, scheme, options string }{
+	for _, f := range []form{
 		{"RTP", "rtp", "rtp", ""},
 		{"TS", "mpegts", "udp", "?pkt_size=1316"},
 	} {
 		for _, n := range b.destinations {
-			var base float64
-			for _, sender := range []string{"ffmpeg", "lenscast"} {
-				r, err := b.measure(ctx, n, func(ctx context.Context, in int, ports []int) (*exec.Cmd, error) {
-					var urls []string
-					for _, port := range ports {
-						urls = append(urls, fmt.Sprintf("%s://127.0.0.1:%d", form.scheme, port))
-					}
-					if sender == "lenscast" {
-						return peer.Lenscast(ctx, b.lenscast, in, urls...)
-					}
-					for i := range urls {
-						urls[i] += form.options
-					}
-					return peer.FFmpeg(ctx, in, form.format, urls...), nil
-				})
-				if err != nil {
-					return err
-				}
-				if sender == "ffmpeg" {
-					base = r.msPerMbit
-				}
-				fmt.Fprintf(out, "%6d %-4s %12d %-9s %8.2f %12.3f %12.0f %6.2f\n",
-					b.mbit, form.name, n, sender, r.mbits, r.msPerMbit, r.switches, r.msPerMbit/base)
+			if err := b.takeTurns(ctx, out, f, n); err != nil {
+				return err
 			}
 		}
 	}
 	return nil
+}
+
+// takeTurns measures the senders of one form to n destinations.
+func (b *bench) takeTurns(ctx context.Context, out io.Writer, f form, n int) error {
+	senders := []string{"ffmpeg", "lenscast"}
+	results := make(map[string][]result)
+	var shares []float64
+	for range b.rounds {
+		for _, sender := range senders {
+			r, err := b.measure(ctx, n, b.sender(sender, f))
+			if err != nil {
+				return err
+			}
+			results[sender] = append(results[sender], r)
+		}
+		slices.Reverse(senders)
+		last := len(shares)
+		shares = append(shares, results["lenscast"][last].msPerMbit/results["ffmpeg"][last].msPerMbit)
+	}
+	slices.Sort(senders)
+	for _, sender := range senders {
+		r := results[sender]
+		share := "1"
+		if sender == "lenscast" {
+			middle := median(shares, func(share float64) float64 { return share })
+			share = fmt.Sprintf("%.2f (%.2f to %.2f)", middle, slices.Min(shares), slices.Max(shares))
+		}
+		fmt.Fprintf(out, "%6d %-4s %12d %-9s %8.2f %12.3f %12.0f  %s\n", b.mbit, f.name, n, sender,
+			median(r, func(r result) float64 { return r.mbits }),
+			median(r, func(r result) float64 { return r.msPerMbit }),
+			median(r, func(r result) float64 { return r.switches }), share)
+	}
+	return nil
+}
+
+// sender returns how to start a sender.
+func (b *bench) sender(name string, f form) func(ctx context.Context, in int, ports []int) (*exec.Cmd, error) {
+	return func(ctx context.Context, in int, ports []int) (*exec.Cmd, error) {
+		var urls []string
+		for _, port := range ports {
+			urls = append(urls, fmt.Sprintf("%s://127.0.0.1:%d", f.scheme, port))
+		}
+		if name == "lenscast" {
+			return peer.Lenscast(ctx, b.lenscast, in, urls...)
+		}
+		for i := range urls {
+			urls[i] += f.options
+		}
+		return peer.FFmpeg(ctx, in, f.format, urls...), nil
+	}
+}
+
+// median returns the middle of what get returns for each of the list, which is
+// not empty.
+func median[T any](list []T, get func(T) float64) float64 {
+	var values []float64
+	for _, v := range list {
+		values = append(values, get(v))
+	}
+	slices.Sort(values)
+	return (values[(len(values)-1)/2] + values[len(values)/2]) / 2
 }
 
 // result is what a sender did, and what for.
@@ -106,7 +160,7 @@ func (b *bench) measure(ctx context.Context, n int, sender func(ctx context.Cont
 	}
 	defer cancel() // kills both, and comes before they are waited for
 
-	if err := sleep(ctx, 6*time.Second); err != nil { // start-up does not count
+	if err := sleep(ctx, settle); err != nil {
 		return result{}, err
 	}
 	before, got := usageOf(cmd.Process.Pid), bytes.Load()

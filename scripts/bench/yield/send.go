@@ -76,7 +76,7 @@ func newPusher(url string) (*udp.Pusher, func(*h264.AccessUnit), error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	s := stream.New("bench")
+	s := stream.New()
 	pusher, err := udp.New(udp.Params{
 		Destination: dest, Clock: &packet.Clock{},
 		Open: func() udp.Reader { return s.Subscribe(stream.AtOnce, 120) },

@@ -15,7 +15,7 @@ import (
 func lockWhole(file *os.File) error {
 	err := unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 	if errors.Is(err, unix.EWOULDBLOCK) {
-		return errors.New("another receiver uses this folder")
+		return errors.New("another receiver uses this folder: end it, or choose another")
 	}
 	return err
 }

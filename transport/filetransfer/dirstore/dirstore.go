@@ -3,7 +3,7 @@
 //	DIR/agent/camera/2026-11-22/name           whole, verified files
 //	DIR/.lenscast/partial/agent/id.part        content that is on its way
 //	DIR/.lenscast/partial/agent/id.json        how much of it is proven
-//	DIR/.lenscast/done/agent/id.json           what has been confirmed
+//	DIR/.lenscast/done/00000001.log            what has been confirmed
 //	DIR/.lenscast/lock                         held while a store is open
 //
 // Files are the only state. A power cut or a kill at any moment leaves
@@ -81,6 +81,7 @@ type Store struct {
 	dirs  map[string]struct{} // known to be durable
 	quota *quota.Ledger
 	twins *twinIndex
+	notes *notes
 }
 
 var _ filetransfer.Store = (*Store)(nil)
@@ -107,7 +108,18 @@ func New(fsys FS, p Params) (*Store, error) {
 			return nil, fmt.Errorf("make %s: %w", dir, err)
 		}
 	}
+	var err error
+	if s.notes, err = openNotes(s); err != nil {
+		return nil, fmt.Errorf("read what has been confirmed: %w", err)
+	}
 	return s, nil
+}
+
+// Close closes what the store has open. Nothing may use it any more.
+func (s *Store) Close() error {
+	s.notes.mu.Lock()
+	defer s.notes.mu.Unlock()
+	return s.notes.close()
 }
 
 // record is a sidecar: of a partial file, or of a confirmed one.
@@ -143,6 +155,7 @@ func sidecarPath(f filetransfer.File) string {
 	return path.Join(partialDir, f.Agent, f.ID+".json")
 }
 
+// donePath is where it was noted before there were logs that f is confirmed.
 func donePath(f filetransfer.File) string {
 	return path.Join(doneDir, f.Agent, f.ID+".json")
 }
@@ -156,14 +169,11 @@ func folder(f filetransfer.File) string {
 // was put, with its size.
 func (s *Store) Find(_ context.Context, f filetransfer.File) (filetransfer.Receipt, bool, error) {
 	none := filetransfer.Receipt{}
-	r, err := s.readRecord(donePath(f))
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, errDamaged) {
-		return none, false, nil
-	}
+	r, err := s.notes.find(f)
 	if err != nil {
 		return none, false, err
 	}
-	if !r.of(f) || r.SHA256 == nil || !isLocal(r.Final) {
+	if r == nil || !r.of(f) || r.SHA256 == nil || !isLocal(r.Final) {
 		return none, false, nil
 	}
 	info, err := s.fs.Lstat(r.Final)

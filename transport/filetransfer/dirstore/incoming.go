@@ -190,21 +190,9 @@ func (in *incoming) remember(final string, sum filetransfer.Digest) error {
 	if in.f.Size < 0 {
 		return nil // the legacy exchange: nobody can ask for it
 	}
-	if err := in.store.ensureDir(path.Dir(donePath(in.f))); err != nil {
-		return err
-	}
 	r := newRecord(in.f)
 	r.SHA256, r.Final = &sum, final
-	raw, err := json.Marshal(r)
-	if err != nil {
-		return err
-	}
-	file, err := in.store.createNew(donePath(in.f))
-	if err != nil {
-		return err
-	}
-	_, err = file.WriteAt(raw, 0)
-	return errors.Join(err, file.Close())
+	return in.store.notes.add(in.f, r)
 }
 
 func (in *incoming) Discard() error {

@@ -35,6 +35,7 @@ func (s *Store) Sweep(now time.Time) error {
 	return errors.Join(
 		s.sweep(partialDir, now.Add(-s.p.ExpirePartial)),
 		s.sweep(doneDir, now.Add(-s.p.ExpireDone)),
+		s.notes.sweep(now.Add(-s.p.ExpireDone)),
 	)
 }
 

@@ -32,11 +32,11 @@ func ParseEndpoint(text string) (Endpoint, error) {
 	switch {
 	case err != nil || !IsEndpoint(text) || u.Hostname() == "" || u.Opaque != "":
 		// The error of url.Parse repeats the whole URL, secrets and all.
-		return Endpoint{}, errors.New(`push url: write it like "whips://media.example.org/camera/whip"`)
+		return Endpoint{}, errors.New(`write it like "whips://media.example.org/camera/whip"`)
 	case u.User != nil:
-		return Endpoint{}, errors.New("push url: no user may stand in it, give the push a token instead")
+		return Endpoint{}, errors.New("no user may stand in it, give the push a token instead")
 	case u.Fragment != "":
-		return Endpoint{}, errors.New("push url: nothing behind # is sent to a server, remove it")
+		return Endpoint{}, errors.New("nothing behind # is sent to a server, remove it")
 	}
 	switch u.Scheme {
 	case "whip":

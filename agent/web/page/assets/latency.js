@@ -10,6 +10,7 @@ const CLOCK_RATE = 90; // RTP ticks per millisecond (RFC 6184)
 const SYNCS_KEPT = 5;
 const CLOCK_SET = 500; // ms, later than the agent is ever late
 const FRAMES_KEPT = 120;
+const PRESENTED = 100; // ms from the callback to the screen, more than any screen takes
 const PLAUSIBLE = 60_000; // ms, beyond this a clock was set meanwhile
 
 /**
@@ -68,6 +69,15 @@ export class CaptureTimes {
     return Math.min(...this.#told.map((t) => t.captured + ((rtp - t.rtp) | 0) / CLOCK_RATE));
   }
 }
+
+/**
+ * When a picture is on the screen, in ms of performance.now(). After a page was
+ * hidden Chromium expects that up to as much later as it was hidden, and shows
+ * the picture at once: then the time of the callback is nearer.
+ * @param {number} now of requestVideoFrameCallback
+ * @param {number} expected its expectedDisplayTime
+ */
+export const displayTime = (now, expected) => (expected - now > PRESENTED ? now : expected);
 
 /** Measures the latency of one video element and one peer connection. */
 export class LatencyMeter {
@@ -129,16 +139,16 @@ export class LatencyMeter {
   #watch() {
     if (!this.#video.requestVideoFrameCallback) return;
     this.#callback = this.#video.requestVideoFrameCallback((now, frame) => {
-      this.#shown(frame);
+      this.#shown(now, frame);
       this.#watch();
     });
   }
 
-  #shown({ rtpTimestamp, expectedDisplayTime }) {
+  #shown(now, { rtpTimestamp, expectedDisplayTime }) {
     const captured = rtpTimestamp === undefined ? undefined : this.#times.of(rtpTimestamp);
     const offset = this.#offset.value;
     if (captured === undefined || offset === undefined) return;
-    const latency = expectedDisplayTime + offset - captured;
+    const latency = displayTime(now, expectedDisplayTime) + offset - captured;
     if (Math.abs(latency) > PLAUSIBLE) return;
     this.#frames.push({ at: performance.now(), latency: Math.max(0, latency), captured });
     if (this.#frames.length > FRAMES_KEPT) this.#frames.shift();

@@ -46,7 +46,8 @@ async function refresh() {
 }
 
 async function ask(url, method = 'GET') {
-  const response = await fetch(url, { method, cache: 'no-store' });
+  const response = await fetch(url, { method, cache: 'no-store' })
+    .catch(() => { throw new Error('lenscast does not answer'); });
   if (response.status === 401) location.replace('login');
   if (!response.ok) {
     const text = await response.text();

@@ -41,3 +41,16 @@ test('a slow camera is not frozen', () => {
   const advice = watch(60, (i) => ({ decoded: 1 + Math.floor(i / 5), packets: 1 + Math.floor(i / 5) }), 0.2);
   assert.deepEqual(new Set(advice), new Set(['fine']));
 });
+
+test('after a sleep it is soon seen whether the connection has outlived it', () => {
+  const wake = (slept, packets, fps = 30) => {
+    const w = new FreezeWatch(0);
+    w.observe(1000, { decoded: 30, packets: 300 }, fps);
+    return packets.map((p, i) => w.observe(1000 + slept + i * 1000, { decoded: p, packets: p }, fps));
+  };
+  assert.deepEqual(wake(10_000, [400, 700, 1000, 1300]), ['fine', 'fine', 'fine', 'fine']);
+  assert.deepEqual(wake(60_000, [400, 400]), ['fine', 'reconnect']);
+  assert.deepEqual(wake(60_000, [400, 500, 500]), ['fine', 'fine', 'reconnect']);
+  assert.deepEqual(wake(10_000, [400, 400, 400]), ['fine', 'restart-ice', 'fine']);
+  assert.deepEqual(wake(60_000, [400, 400], 0.5), ['fine', 'fine']);
+});

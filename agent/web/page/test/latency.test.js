@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { CaptureTimes, ClockOffset } from '../assets/latency.js';
+import { CaptureTimes, ClockOffset, displayTime } from '../assets/latency.js';
 
 test('the fastest ping tells the offset', () => {
   const offset = new ClockOffset();
@@ -50,4 +50,10 @@ test('a clock that is set begins anew, either way', () => {
   assert.equal(times.of(180_000), 8_000);
   times.sync(180_000, 3_000);
   assert.equal(times.of(180_000), 3_000);
+});
+
+test('a picture is never seconds on its way to the screen', () => {
+  assert.equal(displayTime(1_000, 1_017), 1_017);
+  assert.equal(displayTime(1_000, 992), 992);
+  assert.equal(displayTime(1_000, 8_566), 1_000);
 });

@@ -1,4 +1,6 @@
-package archive
+// Package wallclock tells the time of day on machines whose clock is wrong until
+// NTP has set it, and whether it can be trusted.
+package wallclock
 
 import (
 	"fmt"
@@ -18,19 +20,19 @@ type Reading struct {
 	BootID  string        // of this start of the machine
 }
 
-// Clock tells the time.
+// Clock is a source of readings.
 type Clock interface {
 	Read() Reading
 }
 
-// SystemClock is the clock of the machine.
+// System is the clock of the machine.
 //
 // A board without a battery clock starts in 1970, or where it was switched
 // off, and jumps when the network comes. So the time of day is trusted from
 // the moment the kernel says that NTP keeps it, and from then on it runs with
 // the time since boot: if somebody sets the clock, or NTP is lost for a day,
 // the recordings go by what NTP said last.
-type SystemClock struct {
+type System struct {
 	bootID string
 
 	mu      sync.Mutex
@@ -38,19 +40,19 @@ type SystemClock struct {
 	offset  time.Time // the time of day at boot, by the last trusted reading
 }
 
-var _ Clock = (*SystemClock)(nil)
+var _ Clock = (*System)(nil)
 
-// NewSystemClock returns the clock of the machine.
-func NewSystemClock() (*SystemClock, error) {
+// NewSystem returns the clock of the machine.
+func NewSystem() (*System, error) {
 	id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	if err != nil {
 		return nil, fmt.Errorf("read boot id: %w", err)
 	}
-	return &SystemClock{bootID: strings.TrimSpace(string(id))}, nil
+	return &System{bootID: strings.TrimSpace(string(id))}, nil
 }
 
 // Read implements Clock.
-func (c *SystemClock) Read() Reading {
+func (c *System) Read() Reading {
 	var ts unix.Timespec
 	// CLOCK_BOOTTIME is there since Linux 2.6.39 and can't fail.
 	_ = unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts)
