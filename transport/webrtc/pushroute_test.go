@@ -36,8 +36,8 @@ func ip(t *testing.T, args string) {
 	}
 }
 
-// twoWays makes two namespaces with two links between them. The camera's
-// default route is by the first one.
+// twoWays makes two namespaces with two links between them, of which the camera
+// has only the first one yet.
 func twoWays(t *testing.T) {
 	t.Helper()
 	if os.Geteuid() != 0 {
@@ -52,15 +52,21 @@ func twoWays(t *testing.T) {
 	inCamera, inServer := "-n "+cameraNS+" ", "-n "+serverNS+" "
 	for _, way := range []string{"1", "2"} {
 		ip(t, inCamera+"link add way"+way+" type veth peer name way"+way+" netns "+serverNS)
-		ip(t, inCamera+"addr add 10.77."+way+".2/24 dev way"+way)
 		ip(t, inServer+"addr add 10.77."+way+".1/24 dev way"+way)
-		ip(t, inCamera+"link set way"+way+" up")
 		ip(t, inServer+"link set way"+way+" up")
 	}
 	ip(t, inServer+"link set lo up")
 	ip(t, inServer+"addr add 10.77.9.9/32 dev lo")
-	ip(t, inCamera+"route add default via 10.77.1.1 metric 100")
-	ip(t, inCamera+"route add default via 10.77.2.1 metric 200")
+	addWay(t, "1", "metric 100")
+}
+
+// addWay gives one of the ways to the camera.
+func addWay(t *testing.T, way, metric string) {
+	t.Helper()
+	inCamera := "-n " + cameraNS + " "
+	ip(t, inCamera+"addr add 10.77."+way+".2/24 dev way"+way)
+	ip(t, inCamera+"link set way"+way+" up")
+	ip(t, inCamera+"route add default via 10.77."+way+".1 "+metric)
 }
 
 // When the camera's way to the server changes, so does that of the pictures,
@@ -84,6 +90,7 @@ func TestPushRouteMoves(t *testing.T) {
 				_ = camera.Wait()
 			})
 			server.await(t, anyPicture)
+			addWay(t, "2", "metric 200") // not before: ICE might have chosen it
 			// What is sent while the network changes may be lost.
 			moved := time.Now()
 			ip(t, "-n "+cameraNS+" "+change)
