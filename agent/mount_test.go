@@ -104,4 +104,5 @@ func TestRecordingFolderIsOneAgents(t *testing.T) {
 	if sum := fmt.Sprintf("%x", sha256.Sum256(media)); sum != list[0].SHA256 {
 		t.Errorf("the recording has the SHA-256 %s, noted is %s", sum, list[0].SHA256)
 	}
+	second.end()
 }
