@@ -41,7 +41,8 @@ type shop struct {
 	sent    atomic.Int64 // bytes of bodies
 }
 
-func open(t *testing.T, src *recordingtest.Source, seconds int) *shop {
+// openArchive opens an archive in which nothing is recorded yet.
+func openArchive(t *testing.T) *archive.Archive {
 	t.Helper()
 	clock, err := wallclock.NewSystem()
 	if err != nil {
@@ -51,6 +52,12 @@ func open(t *testing.T, src *recordingtest.Source, seconds int) *shop {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return a
+}
+
+func open(t *testing.T, src *recordingtest.Source, seconds int) *shop {
+	t.Helper()
+	a := openArchive(t)
 	w, err := a.Create("hero", src.Next(), 0, 5*time.Second)
 	if err != nil {
 		t.Fatal(err)
@@ -159,14 +166,7 @@ func TestListGetRangeAndDelete(t *testing.T) {
 
 // TestNothingRecordedYet is what the page asks for at the first start.
 func TestNothingRecordedYet(t *testing.T) {
-	clock, err := wallclock.NewSystem()
-	if err != nil {
-		t.Fatal(err)
-	}
-	a, err := archive.Open(archive.Params{Dir: t.TempDir(), Clock: clock, Log: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		t.Fatal(err)
-	}
+	a := openArchive(t)
 	w := httptest.NewRecorder()
 	gallery.New(gallery.Params{Archive: a}).ServeHTTP(w, httptest.NewRequest("GET", "/api/recordings", nil))
 	if body := w.Body.String(); !strings.Contains(body, `"recordings":[]`) {
