@@ -68,7 +68,9 @@ func (s *sender) incoming(kind packetio.BufferPacketType, ssrc uint32) io.ReadWr
 		return incoming(func([]byte) {})
 	}
 	return incoming(func(raw []byte) {
-		if !closed(s.out.bound) || ssrc != s.out.ssrc {
+		// Transport-wide feedback is of all that is sent, and names the stream
+		// of whatever came last: where much is lost that is often RTX.
+		if !closed(s.out.bound) || ssrc != s.out.ssrc && !transportWide(raw) {
 			return
 		}
 		s.lastReport.Store(time.Now().UnixMilli())
@@ -85,7 +87,7 @@ func (f *feedback) handle(raw []byte, o *outgoing, to wisher) {
 		if size > len(raw) {
 			return
 		}
-		if raw[1] == transportFeedback && raw[0]&0x1f == formatTransportCC {
+		if transportWide(raw) {
 			// Several a second, of every packet: not for a parser that
 			// makes an object of each.
 			o.hear(raw[:size], to)
@@ -94,6 +96,11 @@ func (f *feedback) handle(raw []byte, o *outgoing, to wisher) {
 		}
 		raw = raw[size:]
 	}
+}
+
+// transportWide tells whether an RTCP packet is transport-wide feedback.
+func transportWide(raw []byte) bool {
+	return len(raw) >= rtcpHeader && raw[1] == transportFeedback && raw[0]&0x1f == formatTransportCC
 }
 
 func (f *feedback) handlePacket(p rtcp.Packet, o *outgoing, to wisher) {

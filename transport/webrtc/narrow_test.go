@@ -2,6 +2,8 @@ package webrtc_test
 
 import (
 	"encoding/binary"
+	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -77,14 +79,36 @@ func TestTransportWideNumbers(t *testing.T) {
 }
 
 // What transport-wide feedback calls lost is sent again though nobody asks for it,
-// and so is what was sent again.
+// and so is what was sent again. Feedback names the stream of the packet that came
+// last, which may be that of RTX.
 func TestLostPacketsAreFoundByFeedback(t *testing.T) {
+	t.Run("media", func(t *testing.T) { findLostPackets(t, func(v *viewer) uint32 { return uint32(v.ssrc) }) })
+	t.Run("RTX", func(t *testing.T) { findLostPackets(t, (*viewer).repairSSRC) })
+}
+
+// repairSSRC returns the SSRC of RTX, as the answer has it (RFC 5576 section 4.2).
+func (v *viewer) repairSSRC() uint32 {
+	var first, second uint32
+	if i := strings.Index(v.answer, "a=ssrc-group:FID "); i >= 0 {
+		_, _ = fmt.Sscanf(v.answer[i:], "a=ssrc-group:FID %d %d", &first, &second)
+	}
+	return second
+}
+
+// findLostPackets is TestLostPacketsAreFoundByFeedback, with feedback that names
+// the SSRC that named returns.
+func findLostPackets(t *testing.T, named func(*viewer) uint32) {
+	t.Helper()
 	cam := newCamera()
 	s, web := startServer(t, cam, nil)
 	runCamera(t, cam, 5000, 20000, 60)
 	v := watch(t, web, viewerOptions{rtx: true, mute: true, extensions: []string{transportCC}})
 	waitFor(t, "20 pictures", func() bool { n, _ := v.pictures(); return n >= 20 })
 	id, recorder, done, at := v.extension(transportCC), twcc.NewRecorder(1), 0, int64(0)
+	media := named(v)
+	if media == 0 {
+		t.Fatalf("no SSRC in %s", v.answer)
+	}
 	number := func(p *rtp.Packet) uint16 { return binary.BigEndian.Uint16(p.GetExtension(id)) }
 	// report tells of all packets that came since the last report but one.
 	report := func(lost uint16) {
@@ -93,7 +117,7 @@ func TestLostPacketsAreFoundByFeedback(t *testing.T) {
 		for ; done < len(packets); done++ {
 			at = max(at, int64(packets[done].Timestamp-packets[0].Timestamp)*1000/90) // nothing waits on this way
 			if n := number(packets[done]); n != lost {
-				recorder.Record(uint32(v.ssrc), n, at)
+				recorder.Record(media, n, at)
 			}
 		}
 		if err := v.pc.WriteRTCP(recorder.BuildFeedbackPacket()); err != nil {
