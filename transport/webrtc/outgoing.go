@@ -65,13 +65,12 @@ type outgoing struct {
 
 	repair *packet.Repair // calls resend
 
-	mu        sync.Mutex // what resend shares
-	history   [historyLength]sent
-	oldest    int
-	next      int
-	rtx       [rtxMemory]resent // by their RTX sequence number
-	rtxSeq    uint16
-	transport uint16 // next transport-wide sequence number
+	mu      sync.Mutex // what resend shares
+	history [historyLength]sent
+	oldest  int
+	next    int
+	rtxSeq  uint16 // sequence number of the last RTX packet
+	numbers numbers
 
 	lastKey    atomic.Int64          // Unix ms when the last IDR was asked for or sent
 	estimator  *congestion.Estimator // when transport-wide numbers are negotiated
@@ -86,11 +85,11 @@ type outgoing struct {
 type sent struct {
 	at        time.Time
 	payloads  [][]byte // nil: there is none
+	left      int      // how many of them have left
 	key       bool
 	captured  time.Time
 	timestamp uint32
 	first     uint16 // sequence number of its first payload
-	transport uint16 // transport-wide sequence number of its first payload
 	extended  bool   // the first has all extensions
 }
 
@@ -172,7 +171,7 @@ func (o *outgoing) timestamp(pts time.Duration) uint32 {
 func (o *outgoing) send(ctx context.Context, pic *packet.Picture, timestamp uint32, extend bool) error {
 	o.header.Timestamp = timestamp
 	now := time.Now()
-	transport := o.remember(sent{
+	picture := o.remember(sent{
 		at: now, payloads: pic.Payloads, key: pic.Key, captured: pic.Captured, timestamp: timestamp, first: o.sequence, extended: extend,
 	})
 	first := &o.header
@@ -200,12 +199,12 @@ func (o *outgoing) send(ctx context.Context, pic *packet.Picture, timestamp uint
 		}
 		header.SequenceNumber = o.sequence
 		header.Marker = i == len(pic.Payloads)-1
-		o.sequence++
+		number := o.leaves(picture)
 		if o.transportID != 0 {
-			number := transport + uint16(i)
 			binary.BigEndian.PutUint16(o.number[:], number)
 			o.estimator.Sent(number, len(payload), now)
 		}
+		o.sequence++
 		// An error is a lost packet, as between two paths of an ICE
 		// restart. When it is more than that, the session hears of it.
 		_, _ = o.writer.WriteRTP(header, payload)
@@ -251,15 +250,12 @@ func (o *outgoing) plain(timestamp uint32, number []byte) rtp.Header {
 	return h
 }
 
-// remember puts a picture in the history, and returns the transport-wide
-// sequence number of its first packet: the others follow it, whatever is
-// resent meanwhile.
-func (o *outgoing) remember(s sent) (transport uint16) {
+// remember puts a picture in the history.
+func (o *outgoing) remember(s sent) *sent {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	s.transport = o.transport
-	o.transport += uint16(len(s.payloads))
-	o.history[o.next] = s
+	picture := &o.history[o.next]
+	*picture = s
 	o.next = (o.next + 1) % historyLength
 	if o.oldest == o.next { // that place was taken
 		o.oldest = (o.oldest + 1) % historyLength
@@ -268,7 +264,16 @@ func (o *outgoing) remember(s sent) (transport uint16) {
 		o.history[o.oldest] = sent{}
 		o.oldest = (o.oldest + 1) % historyLength
 	}
-	return s.transport
+	return picture
+}
+
+// leaves tells that the next packet of the newest picture leaves, and returns
+// its transport-wide number.
+func (o *outgoing) leaves(picture *sent) (number uint16) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	picture.left++
+	return o.numbers.take(o.sequence)
 }
 
 // wantsKey tells whether a wish for a keyframe is to be granted: on a narrow
