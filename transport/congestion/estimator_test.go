@@ -2,6 +2,7 @@ package congestion
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"testing"
 	"time"
 )
@@ -96,11 +97,13 @@ func TestEstimatorToleratesRandomLoss(t *testing.T) {
 }
 
 // Chance makes much of a tenth for moments, at any rate, and that is never taken
-// for a way that is full.
+// for a way that is full, though as much of the feedback is lost.
 func TestEstimatorIgnoresChance(t *testing.T) {
 	for _, rate := range []float64{0.5e6, 2e6, 7.5e6} {
 		w, c := defaultWay(constant(20e6)), defaultCamera()
 		w.loss, c.asked = 0.1, rate
+		random := rand.New(rand.NewPCG(3, 4))
+		w.deaf = func(time.Duration) bool { return random.Float64() < w.loss }
 		for _, s := range run(t, w, c, 5*time.Minute) {
 			if s.target < c.asked {
 				t.Fatalf("after %v the target is %.2f of %.2f Mbit/s", s.at, s.target/1e6, rate/1e6)
