@@ -30,11 +30,15 @@ const (
 
 	// A packet is sent so often that no more than bearable of them are lost
 	// every time, and mostCopies times at most. copyShare of the packets may
-	// be second and third copies.
-	bearable   = 0.03
-	mostCopies = 3
-	copyShare  = 0.15
-	copyBurst  = 64 // packets
+	// be second and third copies. Where a round trip takes farTrip or more, one
+	// try more is a freeze, and worth more copies.
+	bearable     = 0.03
+	mostCopies   = 3
+	copyShare    = 0.15
+	copyBurst    = 64 // packets
+	farTrip      = 100 * time.Millisecond
+	farBearable  = 0.003
+	farCopyShare = 0.25
 
 	// copyGap is the time between two copies: what takes one often takes its
 	// neighbours, too.
@@ -55,9 +59,10 @@ const (
 // What is sent again is lost as easily as anything else, and a receiver that
 // asks three or four times until a picture is due has no more tries than that.
 // So where many packets are lost, those that are asked for are sent twice, and
-// once more when they are asked for again, a few milliseconds apart. Where few
-// are lost, and where the way is full, they are sent once: there is nothing to
-// gain by it, or much to lose.
+// once more when they are asked for again, a few milliseconds apart; where the
+// next try takes long, even where some are lost, and three times where many are.
+// Where few are lost, and where the way is full, they are sent once: there is
+// nothing to gain by it, or much to lose.
 //
 // It is safe for use by several goroutines. Close ends it.
 type Repair struct {
@@ -144,7 +149,11 @@ func (r *Repair) Sent(packets, bytes int, now time.Time) {
 	} else {
 		r.size += (mean - r.size) / 16
 	}
-	r.copyRoom = min(r.copyRoom+copyShare*float64(packets), copyBurst)
+	share := copyShare
+	if r.far() {
+		share = farCopyShare
+	}
+	r.copyRoom = min(r.copyRoom+share*float64(packets), copyBurst)
 	if r.limit == 0 {
 		r.room = min(r.room+repairShare*float64(bytes), repairBurst)
 	}
@@ -208,13 +217,19 @@ func (r *Repair) answer(numbers []uint16, now time.Time) {
 // wide tells whether the way carries more than is sent. r.mu is held.
 func (r *Repair) wide() bool { return r.limit == 0 || r.rate > 0 && r.limit > ample*r.rate }
 
+// far tells whether it takes long to hear whether a packet has come. r.mu is held.
+func (r *Repair) far() bool { return r.rtt >= farTrip }
+
 // copies returns how often a packet is to be sent now. r.mu is held.
 func (r *Repair) copies(again bool) int {
 	if !r.wide() {
 		return 1
 	}
-	n, loss := 1, r.missed/max(r.packets, lossMemory/2)
-	for left := loss; left > bearable && n < mostCopies; left *= loss {
+	n, loss, borne := 1, r.missed/max(r.packets, lossMemory/2), bearable
+	if r.far() {
+		borne = farBearable
+	}
+	for left := loss; left > borne && n < mostCopies; left *= loss {
 		n++
 	}
 	if again {
