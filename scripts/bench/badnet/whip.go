@@ -87,7 +87,8 @@ func (s *whipServer) answer(ctx context.Context, offer string) (string, error) {
 		return "", err
 	}
 	context.AfterFunc(ctx, func() { _ = pc.Close() })
-	pc.OnTrack(func(track *webrtc.TrackRemote, _ *webrtc.RTPReceiver) {
+	pc.OnTrack(func(track *webrtc.TrackRemote, receiver *webrtc.RTPReceiver) {
+		go readReports(receiver)
 		newRTPReceiver(s.judge, s.patience, whipTrack{pc, track}).run()
 	})
 	if err := pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeOffer, SDP: withCandidate(offer, "")}); err != nil {
@@ -103,6 +104,16 @@ func (s *whipServer) answer(ctx context.Context, offer string) (string, error) {
 	}
 	<-gathered
 	return withCandidate(pc.LocalDescription().SDP, fmt.Sprintf("a=candidate:1 1 udp 2130706431 127.0.0.1 %d typ host\r\n", s.relay)), nil
+}
+
+// readReports reads what the sender reports, until the receiver ends: pion sees
+// nothing of it otherwise, and its own reports would tell no round trip.
+func readReports(receiver *webrtc.RTPReceiver) {
+	for {
+		if _, _, err := receiver.ReadRTCP(); err != nil {
+			return
+		}
+	}
 }
 
 // withCandidate returns a description that has the given line in the place of
