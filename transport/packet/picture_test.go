@@ -154,3 +154,13 @@ func BenchmarkPicture(b *testing.B) {
 		p.Picture(&h264.AccessUnit{NALUs: nalus})
 	}
 }
+
+func TestPacketizersShare(t *testing.T) {
+	var p packet.Packetizers
+	if p.Get(1200) != p.Get(1200) {
+		t.Error("two senders of the same size cut each picture twice")
+	}
+	if p.Get(1200) == p.Get(1000) {
+		t.Error("two senders of different sizes share payloads")
+	}
+}
