@@ -157,10 +157,11 @@ func BenchmarkPicture(b *testing.B) {
 
 func TestPacketizersShare(t *testing.T) {
 	var p packet.Packetizers
-	if p.Get(1200) != p.Get(1200) {
+	first := p.Get(1200)
+	if p.Get(1200) != first {
 		t.Error("two senders of the same size cut each picture twice")
 	}
-	if p.Get(1200) == p.Get(1000) {
+	if p.Get(1000) == first {
 		t.Error("two senders of different sizes share payloads")
 	}
 }

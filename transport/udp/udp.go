@@ -36,7 +36,7 @@ type Params struct {
 
 	Clock       *packet.Clock       // shared by all senders of the program
 	Packetizers *packet.Packetizers // shared by all pushes of the camera; nil means own ones
-	Log   *slog.Logger  // nil means no log
+	Log         *slog.Logger        // nil means no log
 }
 
 // Pusher sends the pictures of one camera to one Destination. Its methods are
