@@ -8,6 +8,7 @@ import (
 	"github.com/lenscast/lenscast/agent/camera"
 	"github.com/lenscast/lenscast/agent/config"
 	"github.com/lenscast/lenscast/agent/stream"
+	"github.com/lenscast/lenscast/transport/packet"
 	"github.com/lenscast/lenscast/transport/webrtc"
 )
 
@@ -22,7 +23,8 @@ type runningCamera struct {
 	camera *camera.Camera
 	pushes []*runningPush
 
-	recorder *runningRecorder // nil when it is not recorded
+	packetizers *packet.Packetizers // of its pushes
+	recorder    *runningRecorder    // nil when it is not recorded
 }
 
 func (s *supervisor) startCamera(ctx context.Context, c config.Camera, rtc config.WebRTC) error {

@@ -9,6 +9,7 @@ import (
 	"github.com/lenscast/lenscast/agent/config"
 	"github.com/lenscast/lenscast/agent/push"
 	"github.com/lenscast/lenscast/agent/stream"
+	"github.com/lenscast/lenscast/transport/packet"
 	"github.com/lenscast/lenscast/transport/udp"
 	"github.com/lenscast/lenscast/transport/webrtc"
 	"github.com/lenscast/lenscast/transport/webrtc/whip"
@@ -40,6 +41,7 @@ type runningPush struct {
 func (s *supervisor) startPushes(ctx context.Context, c *runningCamera, pushes []config.Push, rtc config.WebRTC) error {
 	var running []*runningPush
 	var errs []error
+	c.packetizers = &packet.Packetizers{}
 	for _, cfg := range pushes {
 		newPush := s.newUDP
 		if whip.IsEndpoint(cfg.URL.Reveal()) {
@@ -77,6 +79,7 @@ func (s *supervisor) newUDP(p *runningPush, c *runningCamera, cfg config.Push, _
 		Name:        c.cfg.Name,
 		Open:        func() udp.Reader { return c.subscribePush(dest.String()) },
 		Clock:       &s.clock,
+		Packetizers: c.packetizers,
 		Log:         s.log.With(logKeyCamera, c.cfg.Name),
 	})
 	if err != nil {

@@ -61,6 +61,27 @@ func NewPacketizer(maxPayload int) *Packetizer {
 	}
 }
 
+// Packetizers are Packetizers for payloads of several sizes, so that senders of
+// one camera whose packets are as large share the work. It is safe for
+// concurrent use; the zero Packetizers is ready for it.
+type Packetizers struct {
+	mu     sync.Mutex
+	bySize map[int]*Packetizer
+}
+
+// Get returns the Packetizer of payloads of at most maxPayload bytes.
+func (p *Packetizers) Get(maxPayload int) *Packetizer {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.bySize == nil {
+		p.bySize = make(map[int]*Packetizer)
+	}
+	if p.bySize[maxPayload] == nil {
+		p.bySize[maxPayload] = NewPacketizer(maxPayload)
+	}
+	return p.bySize[maxPayload]
+}
+
 // Picture returns au cut into payloads.
 func (p *Packetizer) Picture(au *h264.AccessUnit) *Picture {
 	p.mu.Lock()

@@ -154,3 +154,14 @@ func BenchmarkPicture(b *testing.B) {
 		p.Picture(&h264.AccessUnit{NALUs: nalus})
 	}
 }
+
+func TestPacketizersShare(t *testing.T) {
+	var p packet.Packetizers
+	first := p.Get(1200)
+	if p.Get(1200) != first {
+		t.Error("two senders of the same size cut each picture twice")
+	}
+	if p.Get(1000) == first {
+		t.Error("two senders of different sizes share payloads")
+	}
+}

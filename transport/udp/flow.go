@@ -58,6 +58,7 @@ type flow struct {
 	link  link
 	pacer *packet.Pacer
 	count *counters
+	sent  func(now time.Time) // called after every picture; nil without
 
 	// direct lets the goroutine of the camera send what need not be paced. So
 	// no thread is to be woken for a picture, which costs more than to send
@@ -166,8 +167,12 @@ func (f *flow) transmit(ctx context.Context, pic picture, r Reader, granted bool
 		r.RequestKeyframe()
 		return nil
 	case err == nil:
+		now := time.Now()
 		f.count.pictures.Add(1)
-		f.count.last.Store(time.Now().UnixNano())
+		f.count.last.Store(now.UnixNano())
+		if f.sent != nil {
+			f.sent(now)
+		}
 	}
 	return err
 }

@@ -19,6 +19,14 @@ import (
 // kbit/s), and often enough to see a queue grow by the round trips.
 const reportInterval = 250 * time.Millisecond
 
+// firstReport is when the first one is sent: soon, so that receivers
+// synchronize, but not before they have caught up with the present.
+// stillInterval is the time between two while no pictures come.
+const (
+	firstReport   = 50 * time.Millisecond
+	stillInterval = time.Second
+)
+
 // ntpEpoch is 1900 in Unix time (RFC 3550 section 4).
 const ntpEpoch = 2_208_988_800
 
@@ -143,24 +151,50 @@ func (r *senderReports) feedback(from uint32, rr rtcp.ReceptionReport, now time.
 	return f, true
 }
 
-// reportRTP sends a sender report every reportInterval until ctx ends.
-func (p *Pusher) reportRTP(ctx context.Context, conn *packet.Conn, to netip.AddrPort) {
-	cname := fmt.Sprintf("%08x@lenscast", p.rtp.reports.ssrc)
-	ticker := time.NewTicker(reportInterval)
+// reporter sends the sender reports of an RTP stream. It does so with a picture,
+// when the processor is awake anyway.
+type reporter struct {
+	stream *rtpStream
+	conn   *packet.Conn
+	to     netip.AddrPort
+	cname  string
+
+	mu   sync.Mutex
+	next time.Time // the next report is not sent before
+}
+
+func newReporter(s *rtpStream, conn *packet.Conn, to netip.AddrPort, now time.Time) *reporter {
+	return &reporter{
+		stream: s, conn: conn, to: to, cname: fmt.Sprintf("%08x@lenscast", s.reports.ssrc),
+		next: now.Add(firstReport),
+	}
+}
+
+// report sends a report if one is due.
+func (r *reporter) report(now time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if now.Before(r.next) {
+		return
+	}
+	if b := r.stream.reports.report(now, r.cname); b != nil {
+		r.next = now.Add(reportInterval)
+		// Whether anybody listens for reports is not known.
+		_, _ = r.conn.WriteToAddrPort(b, r.to)
+	}
+}
+
+// reportRTP sends reports when no pictures come, and tells what became of the
+// session description, until ctx ends.
+func (p *Pusher) reportRTP(ctx context.Context, r *reporter) {
+	ticker := time.NewTicker(stillInterval)
 	defer ticker.Stop()
-	first := time.NewTimer(50 * time.Millisecond) // receivers synchronize sooner
-	defer first.Stop()
 	for {
-		var now time.Time
 		select {
 		case <-ctx.Done():
 			return
-		case now = <-first.C:
-		case now = <-ticker.C:
-		}
-		if b := p.rtp.reports.report(now, cname); b != nil {
-			// Whether anybody listens for reports is not known.
-			_, _ = conn.WriteToAddrPort(b, to)
+		case now := <-ticker.C:
+			r.report(now)
 		}
 		if err := p.rtp.fileError(); err != nil {
 			p.p.Log.Warn("session description not written", "error", err)

@@ -39,9 +39,9 @@ type rtpStream struct {
 	sdpError error // of the last write of the file
 }
 
-func newRTPStream(d Destination, name string, ssrc, random uint32) *rtpStream {
+func newRTPStream(d Destination, name string, packetizer *packet.Packetizer, ssrc, random uint32) *rtpStream {
 	return &rtpStream{
-		packetizer: packet.NewPacketizer(d.PacketSize - rtpHeader),
+		packetizer: packetizer,
 		dest:       d,
 		name:       name,
 		reports:    newSenderReports(ssrc),
@@ -238,8 +238,10 @@ func (p *Pusher) runRTP(ctx context.Context) error {
 	defer watch(control, received, func(error) {})()
 	p.changeReceivers(1)
 
+	reporter := newReporter(p.rtp, control, controlTo, time.Now())
+	f.sent = reporter.report
 	var reports sync.WaitGroup
-	reports.Go(func() { p.reportRTP(ctx, control, controlTo) })
+	reports.Go(func() { p.reportRTP(ctx, reporter) })
 	err = p.noteRefusal(f.run(ctx, reader))
 	cancel(nil)
 	reports.Wait()

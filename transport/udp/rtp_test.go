@@ -24,7 +24,7 @@ func testRTPStream(t testing.TB, url string) *rtpStream {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return newRTPStream(d, "hero", 0x1234, 0xfffffff0)
+	return newRTPStream(d, "hero", packet.NewPacketizer(d.PacketSize-rtpHeader), 0x1234, 0xfffffff0)
 }
 
 func TestRTPPackets(t *testing.T) {
@@ -68,6 +68,53 @@ func TestSDP(t *testing.T) {
 			if !strings.Contains(s.description(), want) {
 				t.Errorf("%s: no %q in\n%s", url, want, s.description())
 			}
+		}
+	}
+}
+
+// TestReporter sends pictures at 100 fps: reports go with them, the first after
+// 50 ms and one in 250 ms from then on.
+func TestReporter(t *testing.T) {
+	receiver, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer receiver.Close()
+	to := receiver.LocalAddr().(*net.UDPAddr).AddrPort()
+	conn, _, err := dial(t.Context(), Destination{Kind: RTP, Host: "127.0.0.1"}, to.Port())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	began := time.Now()
+	s := testRTPStream(t, "rtp://127.0.0.1:5000")
+	r := newReporter(s, conn, to, began)
+	r.report(began.Add(time.Second)) // before the first picture there is nothing to report
+	s.reports.sent(90_000, began, 1, 1000)
+	var due []time.Duration
+	for after := time.Duration(0); after < time.Second; after += 10 * time.Millisecond {
+		before := s.reports.next
+		if r.report(began.Add(after)); s.reports.next != before {
+			due = append(due, after)
+		}
+	}
+	want := []time.Duration{50 * time.Millisecond, 300 * time.Millisecond, 550 * time.Millisecond, 800 * time.Millisecond}
+	if !slices.Equal(due, want) {
+		t.Errorf("reports were due after %v, want %v", due, want)
+	}
+	buf := make([]byte, 1500)
+	for range want {
+		_ = receiver.SetReadDeadline(time.Now().Add(10 * time.Second))
+		n, err := receiver.Read(buf)
+		if err != nil {
+			t.Fatal(err)
+		}
+		packets, err := rtcp.Unmarshal(buf[:n])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if sr, ok := packets[0].(*rtcp.SenderReport); !ok || sr.SSRC != 0x1234 {
+			t.Errorf("no sender report came, but %v", packets)
 		}
 	}
 }

@@ -34,8 +34,9 @@ type Params struct {
 	// Pusher closes the reader.
 	Open func() Reader
 
-	Clock *packet.Clock // shared by all senders of the program
-	Log   *slog.Logger  // nil means no log
+	Clock       *packet.Clock       // shared by all senders of the program
+	Packetizers *packet.Packetizers // shared by all pushes of the camera; nil means own ones
+	Log         *slog.Logger        // nil means no log
 }
 
 // Pusher sends the pictures of one camera to one Destination. Its methods are
@@ -65,7 +66,10 @@ func New(p Params) (*Pusher, error) {
 	}
 	pusher := &Pusher{p: p}
 	if p.Destination.Kind == RTP {
-		pusher.rtp = newRTPStream(p.Destination, p.Name, rand.Uint32(), rand.Uint32())
+		if p.Packetizers == nil {
+			p.Packetizers = &packet.Packetizers{}
+		}
+		pusher.rtp = newRTPStream(p.Destination, p.Name, p.Packetizers.Get(p.Destination.PacketSize-rtpHeader), rand.Uint32(), rand.Uint32())
 	}
 	return pusher, nil
 }
