@@ -44,7 +44,7 @@ on its disk. Exit codes: 0 all confirmed, 1 none, 3 some.
   -delete             delete each file here once it is confirmed
   -rate RATE          send at most so much, like "4Mbit"
   -parallel N         files at the same time; default: large ones one by one,
-                      small ones up to 8
+                      small ones up to 16
   -retry DURATION     how long to try without progress, default 5m, 0s: once
   -legacy             the older exchange, which confirms nothing
   -json               JSON lines also on a terminal
