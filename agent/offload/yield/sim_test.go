@@ -22,6 +22,7 @@ type network struct {
 	loss   float64       // of packets at random
 	stall  time.Duration // mean of what acknowledgements stop for now and then
 	every  time.Duration // mean time between two stalls
+	held   time.Duration // until when this machine does something else, and sends nothing
 
 	report Live // what the live streams feel beside their bitrate
 
@@ -114,6 +115,9 @@ func (n *network) enqueue(p packet) bool {
 }
 
 func (n *network) arrive() {
+	if n.now < n.held {
+		return
+	}
 	if n.live > 0 && n.now >= n.nextPicture {
 		n.nextPicture += time.Second / 30
 		for bytes := n.live / 8 / 30; bytes > 0; bytes -= 1200 {
@@ -132,9 +136,10 @@ func (n *network) arrive() {
 	}
 	// Cubic would hold so much under way at most; the queue is what limits it.
 	for inFlight := n.info.Sent - n.info.Acked; n.now >= n.nextPair && inFlight < 400_000; {
-		if n.c.bucket.take(epoch.Add(n.now), 2*segment) > 0 {
+		if n.c.bucket.wait(epoch.Add(n.now)) > 0 {
 			break
 		}
+		n.c.bucket.spend(epoch.Add(n.now), 2*segment)
 		for i := range 2 {
 			n.info.Sent += segment
 			if !n.enqueue(packet{size: segment + headers, kind: bulkPacket, last: i == 1}) {
