@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -43,7 +44,7 @@ on its disk. Exit codes: 0 all confirmed, 1 none, 3 some.
   -delete             delete each file here once it is confirmed
   -rate RATE          send at most so much, like "4Mbit"
   -parallel N         files at the same time; default: large ones one by one,
-                      small ones up to 8
+                      small ones up to 16
   -retry DURATION     how long to try without progress, default 5m, 0s: once
   -legacy             the older exchange, which confirms nothing
   -json               JSON lines also on a terminal
@@ -108,7 +109,11 @@ func runSend(ctx context.Context, std streams, args []string) error {
 	if err != nil {
 		return err
 	}
-	job := &sendJob{o: o, params: params, display: display, files: make(chan string), active: make(map[string]filetransfer.Progress)}
+	here, err := os.Getwd()
+	if err != nil {
+		return fmt.Errorf("find the working directory: %w", err)
+	}
+	job := &sendJob{o: o, here: here, params: params, display: display, files: make(chan string), active: make(map[string]filetransfer.Progress)}
 	return job.run(ctx, files)
 }
 
@@ -168,6 +173,7 @@ func (o *sendOptions) sender(address string) (filetransfer.SenderParams, error) 
 // sendJob sends a list of files, some at a time.
 type sendJob struct {
 	o       sendOptions
+	here    string // the working directory: looking it up takes longer than opening a file
 	params  filetransfer.SenderParams
 	display *progress.Display
 	files   chan string
@@ -241,7 +247,11 @@ func (j *sendJob) work(ctx context.Context) error {
 
 // send sends one file, again and again as long as that may help.
 func (j *sendJob) send(ctx context.Context, sender *filetransfer.Sender, path string) error {
-	file, err := filetransfer.OpenLocalFile(path)
+	absolute := path
+	if !filepath.IsAbs(path) {
+		absolute = filepath.Join(j.here, path)
+	}
+	file, err := filetransfer.OpenLocalFile(absolute)
 	if err != nil {
 		return err
 	}

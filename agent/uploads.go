@@ -20,6 +20,10 @@ func transferGC(n int) int { return min(max(1000/n, 25), 100) }
 
 const (
 	maxParallel = 64 // what a receiver takes from one address
+	// maxUsual is how many small files are sent at the same time unless told: 16
+	// took 3 % less time than 8 in memory with recordings of 100 KiB, 8 % with
+	// other files, and leaves room for others behind the same address.
+	maxUsual = 16
 	// parallelBytes is the content that is sent at the same time, unless one
 	// file alone has more.
 	parallelBytes = 32 << 20
@@ -39,7 +43,7 @@ func usualParallel(files []string) int {
 		}
 	}
 	mean := max(bytes/int64(len(files)), 1)
-	return int(min(max(parallelBytes/mean, 1), 8))
+	return int(min(max(parallelBytes/mean, 1), maxUsual))
 }
 
 // mismatched tells that the content has another digest than was announced.

@@ -115,10 +115,10 @@ func TestUsualParallel(t *testing.T) {
 		files []string
 		want  int
 	}{
-		{[]string{small, small}, 8},
+		{[]string{small, small}, 16},
 		{[]string{large}, 1},
 		{[]string{small, large}, 1},
-		{[]string{missing}, 8},
+		{[]string{missing}, 16},
 		{[]string{sized("medium", 10<<20)}, 3},
 	} {
 		if got := usualParallel(tt.files); got != tt.want {

@@ -225,8 +225,7 @@ func (r *Receiver) leave(addr netip.Addr) {
 // its connection is mostly a dead one, whose sender has come back.
 func (r *Receiver) claim(ctx context.Context, t *transfer) error {
 	key := transferKey{t.file.Agent, t.file.ID}
-	timeout := time.NewTimer(r.p.HelloTimeout)
-	defer timeout.Stop()
+	var timeout <-chan time.Time
 	for {
 		r.mu.Lock()
 		old := r.transfers[key]
@@ -236,10 +235,13 @@ func (r *Receiver) claim(ctx context.Context, t *transfer) error {
 			return nil
 		}
 		r.mu.Unlock()
+		if timeout == nil {
+			timeout = time.After(r.p.HelloTimeout)
+		}
 		old.interrupt(errorf(CodeTaken, "another connection sends this file now"))
 		select {
 		case <-old.done:
-		case <-timeout.C:
+		case <-timeout:
 			return &Error{Code: CodeBusy, Reason: "another connection is still at work on this file", RetryAfter: r.p.HelloTimeout}
 		case <-ctx.Done():
 			return errorf(CodeShutdown, "the receiver stops")

@@ -15,6 +15,8 @@ type Dir struct {
 	root *os.Root
 	lock *os.File
 	base *os.File // the folder for openat2, nil without
+
+	folders openFolders // by openat2
 }
 
 var _ FS = (*Dir)(nil)
@@ -54,6 +56,7 @@ func (d *Dir) hold() error {
 
 // Close releases the folder.
 func (d *Dir) Close() error {
+	d.folders.forgetAll()
 	err := errors.Join(d.lock.Close(), d.root.Close())
 	if d.base != nil {
 		err = errors.Join(err, d.base.Close())
@@ -71,7 +74,10 @@ func (d *Dir) OpenFile(name string, flag int, perm fs.FileMode) (File, error) {
 }
 
 // Mkdir makes one folder.
-func (d *Dir) Mkdir(name string, perm fs.FileMode) error { return d.root.Mkdir(name, perm) }
+func (d *Dir) Mkdir(name string, perm fs.FileMode) error {
+	d.folders.forget(name) // whoever wants it made has not found it
+	return d.root.Mkdir(name, perm)
+}
 
 // Move gives the file from the name to, in the place of none.
 func (d *Dir) Move(from, to string) error { return d.move(from, to) }
@@ -96,8 +102,10 @@ func (d *Dir) ReadDir(name string) ([]fs.DirEntry, error) {
 }
 
 // SyncDir makes the names in a folder durable.
-func (d *Dir) SyncDir(name string) error {
-	dir, err := d.open(name, os.O_RDONLY, 0)
+func (d *Dir) SyncDir(name string) error { return d.syncFolder(name) }
+
+func (d *Dir) syncByRoot(name string) error {
+	dir, err := d.root.Open(name)
 	if err != nil {
 		return err
 	}

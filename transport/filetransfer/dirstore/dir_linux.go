@@ -57,16 +57,16 @@ func openBase(root *os.Root) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	fd, err := openBeneath(base, ".", unix.O_PATH|unix.O_DIRECTORY, 0)
+	fd, err := openBeneath(int(base.Fd()), ".", unix.O_PATH|unix.O_DIRECTORY, 0)
 	if err != nil {
 		return nil, base.Close()
 	}
 	return base, unix.Close(fd)
 }
 
-// openBeneath opens the file name below base, which no symbolic link leads out
-// of.
-func openBeneath(base *os.File, name string, flag int, perm fs.FileMode) (int, error) {
+// openBeneath opens the file name below the folder base, which no symbolic link
+// leads out of.
+func openBeneath(base int, name string, flag int, perm fs.FileMode) (int, error) {
 	how := unix.OpenHow{
 		Flags:   uint64(flag | unix.O_CLOEXEC | unix.O_LARGEFILE),
 		Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_MAGICLINKS,
@@ -78,7 +78,7 @@ func openBeneath(base *os.File, name string, flag int, perm fs.FileMode) (int, e
 		how.Mode = uint64(perm.Perm())
 	}
 	for {
-		fd, err := unix.Openat2(int(base.Fd()), name, &how)
+		fd, err := unix.Openat2(base, name, &how)
 		if !errors.Is(err, unix.EINTR) {
 			return fd, err
 		}
@@ -89,21 +89,41 @@ func (d *Dir) open(name string, flag int, perm fs.FileMode) (*os.File, error) {
 	if d.base == nil {
 		return d.root.OpenFile(name, flag, perm)
 	}
-	fd, err := openBeneath(d.base, name, flag, perm)
+	if !ownFolder(path.Dir(name)) {
+		return d.openFrom(name, flag, perm)
+	}
+	var file *os.File
+	err := d.inFolder("open", name, func(folder int, base string) error {
+		fd, err := openBeneath(folder, base, flag, perm)
+		if err == nil {
+			file = os.NewFile(uintptr(fd), name)
+		}
+		return err
+	})
+	return file, err
+}
+
+// openFrom opens name from the top.
+func (d *Dir) openFrom(name string, flag int, perm fs.FileMode) (*os.File, error) {
+	fd, err := openBeneath(int(d.base.Fd()), name, flag, perm)
 	if err != nil {
 		return nil, &fs.PathError{Op: "open", Path: name, Err: err}
 	}
 	return os.NewFile(uintptr(fd), name), nil
 }
 
+func (d *Dir) openFolder(name string) (*os.File, error) {
+	return d.openFrom(name, unix.O_RDONLY|unix.O_DIRECTORY, 0)
+}
+
 // inFolder calls f with the folder of the file name, and its name there.
 func (d *Dir) inFolder(op, name string, f func(folder int, base string) error) error {
-	folder, err := openBeneath(d.base, path.Dir(name), unix.O_PATH|unix.O_DIRECTORY, 0)
-	if err == nil {
-		err = f(folder, path.Base(name))
-		_ = unix.Close(folder) // opened for its place only: nothing to lose
-	}
+	folder, err := d.folders.open(d, path.Dir(name))
 	if err != nil {
+		return err
+	}
+	defer folder.release()
+	if err := f(folder.fd(), path.Base(name)); err != nil {
 		return &fs.PathError{Op: op, Path: name, Err: err}
 	}
 	return nil
@@ -123,10 +143,34 @@ func (d *Dir) move(from, to string) error {
 		return d.moveByRoot(from, to)
 	}
 	return d.inFolder("move", from, func(fromDir int, from string) error {
-		return d.inFolder("move", to, func(toDir int, to string) error {
-			return moveNoReplace(fromDir, from, toDir, to)
-		})
+		folder, err := d.folders.open(d, path.Dir(to))
+		if err != nil {
+			return err
+		}
+		defer folder.release()
+		if err := moveNoReplace(fromDir, from, folder.fd(), path.Base(to)); err != nil {
+			return &fs.PathError{Op: "move", Path: to, Err: err}
+		}
+		d.folders.keep(path.Dir(to), folder)
+		return nil
 	})
+}
+
+// syncFolder makes the names in a folder durable. What was kept open for this
+// is not needed any more.
+func (d *Dir) syncFolder(name string) error {
+	if d.base == nil {
+		return d.syncByRoot(name)
+	}
+	folder, err := d.folders.open(d, name)
+	if err != nil {
+		return err
+	}
+	defer folder.release()
+	if !ownFolder(name) {
+		d.folders.forget(name)
+	}
+	return folder.file.Sync()
 }
 
 func (d *Dir) moveByRoot(from, to string) error {

@@ -28,6 +28,10 @@ func (d *Dir) open(name string, flag int, perm fs.FileMode) (*os.File, error) {
 	return d.root.OpenFile(name, flag, perm)
 }
 
+func (d *Dir) openFolder(name string) (*os.File, error) { return d.root.Open(name) }
+
+func (d *Dir) syncFolder(name string) error { return d.syncByRoot(name) }
+
 func (d *Dir) remove(name string) error { return d.root.Remove(name) }
 
 func (d *Dir) move(from, to string) error {

@@ -171,11 +171,11 @@ func (in *incoming) commit(ctx context.Context, sum filetransfer.Digest) (string
 		return "", fmt.Errorf("give %s its name: %w", in.f.Name, err)
 	}
 	in.placed = true
-	if err := in.file.SetModified(in.f.Modified); err != nil {
-		return "", fmt.Errorf("set time of %s: %w", final, err)
-	}
-	if err := s.syncDir(path.Dir(final)); err != nil {
-		return "", fmt.Errorf("sync folder of %s: %w", final, err)
+	// Not before: a partial file that looks old is swept away. And a folder that
+	// files are moved to is synced in any case, see openFolders.
+	err = in.file.SetModified(in.f.Modified)
+	if err := errors.Join(err, s.syncDir(path.Dir(final))); err != nil {
+		return "", fmt.Errorf("set time of %s and sync its folder: %w", final, err)
 	}
 	s.quota.Add(in.f.Agent, in.offset)
 	if err := in.remember(final, sum); err != nil {
