@@ -47,6 +47,7 @@ measure() {
 	local name=$1 bytes=$2 server=$3 best=999999 cpu=0 i t before=0 after=0
 	shift 3
 	for i in $(seq "$runs"); do
+		rm -rf "$work/rx/bench"
 		find "$work/in" -mindepth 1 -delete
 		[ "$server" = 0 ] || before=$(ticks "$server")
 		t=$({ TIMEFORMAT='%R %U %S'; time "$@" >/dev/null 2>"$work/errors"; } 2>&1) || { echo "$name failed: $(tail -1 "$work/errors")"; return; }
@@ -72,8 +73,7 @@ start_lenscast() {
 		openssl pkey -pubin -outform der | openssl dgst -sha256 -binary | base64)
 	secure=(-pin "sha256//$pin")
 }
-clear_rx() { rm -rf "$work"/rx/bench; }
-send() { clear_rx && "$work/lenscast" send -agent bench -token-file "$work/token" "$@"; }
+send() { "$work/lenscast" send -agent bench -token-file "$work/token" "$@"; }
 peak() { awk -v n="$1" '/VmHWM/ {printf "    %s at most %.1f MiB resident\n", n, $2 / 1024}' "/proc/$2/status" 2>/dev/null; }
 
 big=$((size * 1048576)) small=$((files * 102400))
@@ -134,7 +134,7 @@ if part many; then
 	send_many() {
 		local folder=$1
 		shift
-		clear_rx && (cd "$folder" && exec "$work/lenscast" send -agent bench -token-file "$work/token" "$@" -- *.mp4 "127.0.0.1:$port")
+		(cd "$folder" && exec "$work/lenscast" send -agent bench -token-file "$work/token" "$@" -- *.mp4 "127.0.0.1:$port")
 	}
 	measure "lenscast send, recordings" $small $receiver send_many "$work/recordings"
 	measure "lenscast send" $small $receiver send_many "$work/many"
