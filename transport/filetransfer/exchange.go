@@ -330,11 +330,6 @@ func (x *exchange) frames(ctx context.Context, acks <-chan int64, over chan verd
 		if err := x.readAt(frame[headerBytes:], x.offset); err != nil {
 			return err
 		}
-		if x.p.Pace != nil {
-			if err := x.p.Pace(ctx, n); err != nil {
-				return fmt.Errorf("pace: %w", err)
-			}
-		}
 		putHeader(frame, frameData)
 		if err := x.out.frames(frame); err != nil {
 			return fmt.Errorf("send: %w", err)
@@ -348,6 +343,12 @@ func (x *exchange) frames(ctx context.Context, acks <-chan int64, over chan verd
 		}
 		x.now.Sent = x.offset
 		x.progress(x.now)
+		if x.p.Pace == nil {
+			continue
+		}
+		if err := x.p.Pace(ctx, n); err != nil {
+			return fmt.Errorf("pace: %w", err)
+		}
 	}
 	return nil
 }

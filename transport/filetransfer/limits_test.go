@@ -269,18 +269,20 @@ func TestSweep(t *testing.T) {
 	wantFile(t, dir, "hero/roof/2026-11-22/b.mp4", whole)
 }
 
-// TestPace asks the pacing hook for every byte of content.
+// TestPace tells the pacing hook of every byte of content, when it has been sent.
 func TestPace(t *testing.T) {
 	r := startReceiver(t, nil)
 	const size = 100_001
-	paced := 0
+	var paced, sent int64
 	s := newSender(t, r.addr, func(p *filetransfer.SenderParams) {
 		p.DSCP, p.PacedBytes = 8, 5000
 		p.Pace = func(_ context.Context, n int) error {
 			if n > 5000 {
-				t.Errorf("asked for %d bytes at once", n)
+				t.Errorf("sent %d bytes at once", n)
 			}
-			paced += n
+			if paced += int64(n); paced != sent {
+				t.Errorf("told of %d bytes when %d were sent", paced, sent)
+			}
 			return nil
 		}
 	})
@@ -289,7 +291,8 @@ func TestPace(t *testing.T) {
 	}
 	u := upload("a.mp4", nil)
 	u.File.Size, u.Content = size, bytes.NewReader(noise(1, size))
-	if _, err := s.Send(t.Context(), u, nil); err != nil || paced != size {
+	progress := func(p filetransfer.Progress) { sent = p.Sent }
+	if _, err := s.Send(t.Context(), u, progress); err != nil || paced != size {
 		t.Errorf("paced %d of %d bytes, %v", paced, size, err)
 	}
 	if runtime.GOOS == "linux" {

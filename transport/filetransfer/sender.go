@@ -52,9 +52,10 @@ type SenderParams struct {
 	// connecting may take; default 30 s.
 	Timeout time.Duration
 
-	// Pace is called before n bytes are sent and may wait; its error ends
-	// the exchange. When it waits for longer than the receiver's progress
-	// window, the receiver ends the connection. Nil: no pacing.
+	// Pace is called after n bytes were sent, and waits until more may be: so
+	// the next piece is cut when the wait is over, at the rate of then. Its
+	// error ends the exchange. When it waits for longer than the receiver's
+	// progress window, the receiver ends the connection. Nil: no pacing.
 	Pace func(ctx context.Context, n int) error
 	// PacedBytes is the largest n that Pace is given, default 16 KiB. At low
 	// rates of SetPacing it is less, down to two segments.

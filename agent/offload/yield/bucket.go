@@ -13,8 +13,8 @@ const (
 	paceLook = 20 * time.Millisecond
 )
 
-// bucket is a token bucket whose rate changes. It may be overdrawn once, so a
-// piece of any size passes in the end.
+// bucket is a token bucket whose rate changes. It is overdrawn by what was sent
+// last, so a piece may have any size.
 type bucket struct {
 	rate   float64 // bytes/s, 0: no limit
 	tokens float64 // bytes
@@ -41,17 +41,25 @@ func (b *bucket) refill(now time.Time) {
 	b.at = now
 }
 
-// take takes n bytes and returns 0, or how long to wait before asking again.
-func (b *bucket) take(now time.Time, n int) time.Duration {
+// spend takes n bytes, which have been sent.
+func (b *bucket) spend(now time.Time, n int) {
 	if b.rate == 0 {
-		return 0
+		return
 	}
 	b.refill(now)
-	if b.tokens < 0 {
-		return max(time.Duration(-b.tokens/b.rate*float64(time.Second)), 100*time.Microsecond)
-	}
 	// Pieces at a fixed distance could keep step with the pictures, and meet
 	// the same moment of each for a long time.
 	b.tokens -= float64(n) * (0.8 + 0.4*b.dither.Float64())
-	return 0
+}
+
+// wait returns how long to wait before anything more may be sent, 0 for not at
+// all.
+func (b *bucket) wait(now time.Time) time.Duration {
+	if b.rate == 0 {
+		return 0
+	}
+	if b.refill(now); b.tokens >= 0 {
+		return 0
+	}
+	return max(time.Duration(-b.tokens/b.rate*float64(time.Second)), 100*time.Microsecond)
 }

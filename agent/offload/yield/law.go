@@ -263,12 +263,11 @@ func (l *law) drain(now time.Time, live float64) {
 	if came < underWay {
 		return
 	}
-	l.queue.served = true
+	l.queue.served, l.queue.sudden = true, false
 	took := now.Sub(from.at)
 	if took < queueLeast {
 		return // too short for a rate: what had come through before must do
 	}
-	l.queue.sudden = false
 	// The transfer and the live stream got shares of the link by what each
 	// had sent into the queue.
 	rate := float64(came) * 8 / took.Seconds()

@@ -133,6 +133,18 @@ func TestStalls(t *testing.T) {
 	}
 }
 
+// A machine that is busy sends pictures and pieces late, and at once. What waits
+// then is soon gone, and is no link that has fallen.
+func TestBusyMachine(t *testing.T) {
+	for _, rate := range []float64{20e6, 8e6} {
+		n := newNetwork(rate)
+		n.busy, n.every, n.jitter = 15*time.Millisecond, 300*time.Millisecond, 100*time.Microsecond
+		n.settle(5 * time.Second)
+		n.run(60 * time.Second)
+		judge(t, n, 0.6)
+	}
+}
+
 // Beside a live picture that fills the link nearly, a transfer can only do
 // little harm.
 func TestNoRoom(t *testing.T) {

@@ -22,6 +22,7 @@ type network struct {
 	loss   float64       // of packets at random
 	stall  time.Duration // mean of what acknowledgements stop for now and then
 	every  time.Duration // mean time between two stalls
+	busy   time.Duration // for how long this machine does something else now and then, and sends nothing
 
 	report Live // what the live streams feel beside their bitrate
 
@@ -35,6 +36,7 @@ type network struct {
 
 	nextPicture, nextOther time.Duration
 	stalled, nextStall     time.Duration // the end of a stall, the begin of the next
+	idle, nextBusy         time.Duration // the end of a time without sending, the begin of the next
 	pacing                 float64       // bit/s of the kernel, 0: none
 	nextPair               time.Duration // when the kernel sends again
 	info                   filetransfer.TCPInfo
@@ -114,6 +116,13 @@ func (n *network) enqueue(p packet) bool {
 }
 
 func (n *network) arrive() {
+	if n.busy > 0 && n.now >= n.nextBusy {
+		n.idle = n.now + n.busy
+		n.nextBusy = n.now + time.Duration(n.rand.ExpFloat64()*float64(n.every))
+	}
+	if n.now < n.idle {
+		return
+	}
 	if n.live > 0 && n.now >= n.nextPicture {
 		n.nextPicture += time.Second / 30
 		for bytes := n.live / 8 / 30; bytes > 0; bytes -= 1200 {
@@ -132,9 +141,10 @@ func (n *network) arrive() {
 	}
 	// Cubic would hold so much under way at most; the queue is what limits it.
 	for inFlight := n.info.Sent - n.info.Acked; n.now >= n.nextPair && inFlight < 400_000; {
-		if n.c.bucket.take(epoch.Add(n.now), 2*segment) > 0 {
+		if n.c.bucket.wait(epoch.Add(n.now)) > 0 {
 			break
 		}
+		n.c.bucket.spend(epoch.Add(n.now), 2*segment)
 		for i := range 2 {
 			n.info.Sent += segment
 			if !n.enqueue(packet{size: segment + headers, kind: bulkPacket, last: i == 1}) {

@@ -122,13 +122,16 @@ func kernelPacing(rate float64) int64 {
 	return int64(max(2*rate, 4e6))
 }
 
-// Pace waits until n more bytes may be sent. It is the Pace of
+// Pace waits until more may be sent, after n bytes were. It is the Pace of
 // [filetransfer.SenderParams]; its error is the context's. It never waits long
 // enough for a receiver to give up: a pause is a trickle.
 func (c *Controller) Pace(ctx context.Context, n int) error {
+	c.mu.Lock()
+	c.bucket.spend(time.Now(), n)
+	c.mu.Unlock()
 	for {
 		c.mu.Lock()
-		wait := c.bucket.take(time.Now(), n)
+		wait := c.bucket.wait(time.Now())
 		c.mu.Unlock()
 		if wait == 0 {
 			return ctx.Err()
