@@ -59,6 +59,8 @@ const (
 	// queueLeast is how long a queue must take to come through to tell the
 	// rate of the link: longer than a picture takes, or two.
 	queueLeast = 60 * time.Millisecond
+	// tellingSegments tell the rate of the link when they come through in less.
+	tellingSegments = 4
 	// stallMost is how long the air may be still for a moment. What lasts longer
 	// is a link that has fallen.
 	stallMost = 500 * time.Millisecond
@@ -263,10 +265,16 @@ func (l *law) drain(now time.Time, live float64) {
 	if came < underWay {
 		return
 	}
-	l.queue.served, l.queue.sudden = true, false
+	l.queue.served = true
 	took := now.Sub(from.at)
-	if took < queueLeast {
+	switch {
+	case l.queue.sudden && underWay >= tellingSegments*int64(info.SegmentBytes):
+		// The link has another rate since a moment ago, so this is all there is.
+		l.queue.sudden, l.rate = false, l.bound(leastRate)
+	case took < queueLeast:
 		return // too short for a rate: what had come through before must do
+	default:
+		l.queue.sudden = false
 	}
 	// The transfer and the live stream got shares of the link by what each
 	// had sent into the queue.

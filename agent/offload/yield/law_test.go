@@ -83,6 +83,20 @@ func TestLinkFalls(t *testing.T) {
 	judgeResult(t, n, whole, 0) // the share is of two links
 }
 
+// Where little was under way, that tells how far the link has fallen all the
+// same: the transfer must not go on as before.
+func TestLinkFallsByLess(t *testing.T) {
+	for k := range 33 {
+		n := newNetwork(12e6)
+		n.settle(20*time.Second + time.Duration(k)*31*time.Millisecond)
+		n.rate = 5e6
+		n.run(2 * time.Second)
+		if step := n.result(); step.lost > 0 || step.wait(0.99) > 120*time.Millisecond {
+			t.Errorf("2 s after fall %d: %d live packets are lost, 99 %% wait up to %v", k, step.lost, step.wait(0.99))
+		}
+	}
+}
+
 func TestLinkRises(t *testing.T) {
 	n := newNetwork(5e6)
 	n.run(20 * time.Second)
@@ -133,16 +147,18 @@ func TestStalls(t *testing.T) {
 	}
 }
 
-// A machine that is busy sends pictures and pieces late, and at once. What waits
-// then is soon gone, and is no link that has fallen.
-func TestBusyMachine(t *testing.T) {
-	for _, rate := range []float64{20e6, 8e6} {
-		n := newNetwork(rate)
-		n.busy, n.every, n.jitter = 15*time.Millisecond, 300*time.Millisecond, 100*time.Microsecond
-		n.settle(5 * time.Second)
-		n.run(60 * time.Second)
-		judge(t, n, 0.6)
+// A machine that was busy sends pictures and pieces late, and at once. What
+// waits then is soon gone, and no link has fallen.
+func TestHeldUp(t *testing.T) {
+	n := newNetwork(20e6)
+	n.settle(20 * time.Second)
+	var all result
+	for k := range 20 {
+		n.held = n.now + 50*time.Millisecond
+		n.run(4*time.Second + time.Duration(k)*7*time.Millisecond)
+		all = all.and(n.result())
 	}
+	judgeResult(t, n, all, 0.7)
 }
 
 // Beside a live picture that fills the link nearly, a transfer can only do

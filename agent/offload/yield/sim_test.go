@@ -22,7 +22,7 @@ type network struct {
 	loss   float64       // of packets at random
 	stall  time.Duration // mean of what acknowledgements stop for now and then
 	every  time.Duration // mean time between two stalls
-	busy   time.Duration // for how long this machine does something else now and then, and sends nothing
+	held   time.Duration // until when this machine does something else, and sends nothing
 
 	report Live // what the live streams feel beside their bitrate
 
@@ -36,7 +36,6 @@ type network struct {
 
 	nextPicture, nextOther time.Duration
 	stalled, nextStall     time.Duration // the end of a stall, the begin of the next
-	idle, nextBusy         time.Duration // the end of a time without sending, the begin of the next
 	pacing                 float64       // bit/s of the kernel, 0: none
 	nextPair               time.Duration // when the kernel sends again
 	info                   filetransfer.TCPInfo
@@ -116,11 +115,7 @@ func (n *network) enqueue(p packet) bool {
 }
 
 func (n *network) arrive() {
-	if n.busy > 0 && n.now >= n.nextBusy {
-		n.idle = n.now + n.busy
-		n.nextBusy = n.now + time.Duration(n.rand.ExpFloat64()*float64(n.every))
-	}
-	if n.now < n.idle {
+	if n.now < n.held {
 		return
 	}
 	if n.live > 0 && n.now >= n.nextPicture {
