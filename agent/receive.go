@@ -13,7 +13,6 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"runtime"
 	"runtime/debug"
 	"syscall"
 	"time"
@@ -176,9 +175,6 @@ func (o *receiveOptions) receive(ctx context.Context, std streams, log *slog.Log
 		}
 		defer web.Close() // likewise
 	}
-	// A goroutine that writes to the disk for long keeps its processor from the
-	// others until the scheduler has noticed; with one more there is one left.
-	runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + 1)
 	confined, err := confine(o.dir, o.reread()...)
 	if err != nil {
 		return err
