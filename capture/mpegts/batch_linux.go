@@ -7,7 +7,6 @@ import (
 	"os"
 	"strconv"
 	"syscall"
-	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -16,12 +15,6 @@ import (
 // batchSize is how many datagrams one system call may read: more than a picture
 // of 8 Mbit/s has at 30 fps.
 const batchSize = 32
-
-// gatherTime is how long the rest of a picture is given to arrive: a sender
-// hands the 14 datagrams of one of 8 Mbit/s to the kernel in 50 µs, and the 51
-// of one of 30 Mbit/s in 230 µs. It is what gathering may add to the latency.
-// At 100 Mbit/s, 2.5 kB come meanwhile, which any receive buffer holds.
-const gatherTime = 200 * time.Microsecond
 
 // socket reads all datagrams that wait with one system call and hands them out
 // one by one: a sender makes those of a picture faster than they are read.
@@ -35,8 +28,7 @@ type socket struct {
 
 	headers  [batchSize]messageHeader
 	messages [batchSize]message
-	next, n  int  // messages[next:n] are to be handed out
-	waited   bool // for the newest of them, without a pause since
+	next, n  int // messages[next:n] are to be handed out
 	errno    syscall.Errno
 
 	address unix.RawSockaddrInet6 // the sender of the datagram before,
@@ -79,15 +71,9 @@ func newSocket(conn *net.UDPConn) (*socket, error) {
 }
 
 // read returns the next datagram, waiting for it until the deadline of the
-// connection. Where the rest of a picture is about to come it is let gather, so
-// that it takes one wake-up and not one for every few datagrams. That is done
-// once after each wait: a stream without gaps needs none.
-func (s *socket) read(gather bool) (datagram, error) {
+// connection.
+func (s *socket) read() (datagram, error) {
 	if s.next == s.n {
-		if gather && s.waited {
-			pause(gatherTime)
-			s.waited = false
-		}
 		if err := s.conn.Read(s.call); err != nil {
 			return datagram{}, err
 		}
@@ -107,14 +93,6 @@ func (s *socket) read(gather bool) (datagram, error) {
 	return d, nil
 }
 
-// pause sleeps for d or, after a signal, for less. It keeps its place in the
-// scheduler of Go meanwhile, so d must be short: time.Sleep would give it to
-// another thread, which every datagram wakes as the socket is watched there.
-func pause(d time.Duration) {
-	t := unix.NsecToTimespec(int64(d))
-	_, _, _ = unix.RawSyscall(unix.SYS_NANOSLEEP, uintptr(unsafe.Pointer(&t)), 0, 0)
-}
-
 // receive fills messages with what waits. It reports whether it is done, as
 // [syscall.RawConn] wants it.
 func (s *socket) receive(fd uintptr) bool {
@@ -126,7 +104,6 @@ func (s *socket) receive(fd uintptr) bool {
 	}
 	n, _, errno := unix.RawSyscall6(unix.SYS_RECVMMSG, fd, uintptr(unsafe.Pointer(&s.headers[0])), batchSize, unix.MSG_DONTWAIT, 0, 0)
 	if errno == unix.EAGAIN || errno == unix.EINTR {
-		s.waited = true
 		return false
 	}
 	s.next, s.n, s.errno = 0, int(n), errno

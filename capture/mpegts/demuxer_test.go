@@ -89,29 +89,6 @@ func TestDemuxer(t *testing.T) {
 	}
 }
 
-// TestAmid looks behind each packet whether the rest of a picture is waited for.
-func TestAmid(t *testing.T) {
-	var m muxer
-	m.tables(track{testVideo, kindH264})
-	for i := range 2 * provenUnits {
-		m.picture(testVideo, uint64(i)*1500, bytes.Repeat([]byte("long"), 100))
-	}
-	d := demux()
-	var got []bool
-	for b := range slices.Chunk(m.out, packetSize) {
-		d.feed(b)
-		got = append(got, d.demuxer.units.amid())
-	}
-	for i, want := range []bool{true, true, false} { // the last one is stuffed
-		if at := len(got) - 3 + i; got[at] != want {
-			t.Errorf("behind packet %d of 3 of a picture amid is %t, want %t", i+1, got[at], want)
-		}
-	}
-	if d.gap("lost"); d.demuxer.units.amid() {
-		t.Error("the rest of a picture that is lost is waited for")
-	}
-}
-
 func repeat(unit []byte, n int) (units [][]byte) {
 	for range n {
 		units = append(units, unit)

@@ -26,8 +26,7 @@
 // A picture is handed on with the datagram that completes it wherever the
 // sender's muxer lets that be known: most, ffmpeg's included, fill up the last
 // transport packet of a picture. Else it is handed on when the next one
-// begins, a frame time later. Datagrams may wait for 0.2 ms, but not the last
-// one of a picture when the others are there.
+// begins, a frame time later.
 package mpegts
 
 import (
@@ -44,11 +43,8 @@ import (
 const (
 	// maxDatagram is the most that UDP carries, in bytes.
 	maxDatagram = 64 << 10
-	// tickInterval is how often Run looks whether anything comes at all, and
-	// tickPatience how much later it is woken to do so: as long as datagrams
-	// come these are what wakes it.
+	// tickInterval is how often Run looks whether anything comes at all.
 	tickInterval = 500 * time.Millisecond
-	tickPatience = 200 * time.Millisecond
 )
 
 // Params configures a Source.
@@ -114,14 +110,14 @@ func (s *Source) Run(ctx context.Context, sink capture.Sink) error {
 		if now.Sub(ticked) >= tickInterval {
 			r.tick(now)
 			ticked = now
-			if err := conn.SetReadDeadline(now.Add(tickInterval + tickPatience)); err != nil {
+			if err := conn.SetReadDeadline(now.Add(tickInterval)); err != nil {
 				return fmt.Errorf("receive at %s: %w", s.address, err)
 			}
 			if ctx.Err() != nil { // its deadline may just have been overwritten
 				break
 			}
 		}
-		d, err := in.read(r.amid())
+		d, err := in.read()
 		now = time.Now()
 		switch {
 		case errors.Is(err, os.ErrDeadlineExceeded): // time for a tick, or ctx has ended

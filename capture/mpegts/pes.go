@@ -121,10 +121,6 @@ func (u *unitBuilder) goesOn() bool {
 	return u.open
 }
 
-// amid reports whether a unit has begun whose end has not come, or not been
-// recognized.
-func (u *unitBuilder) amid() bool { return u.open && !u.emitted }
-
 // flush hands the unit over if it has reached its foreseen end.
 func (u *unitBuilder) flush() {
 	if u.ready {

@@ -124,10 +124,6 @@ func (r *receiver) accept(payload []byte, from netip.AddrPort, now time.Time) bo
 	return true
 }
 
-// amid reports whether the rest of a picture is about to come, as far as that
-// can be known.
-func (r *receiver) amid() bool { return r.demuxer.units.amid() }
-
 // overflow takes the socket's count of datagrams that it had no room for.
 func (r *receiver) overflow(total uint32) {
 	if n := total - r.rxDropped; n > 0 {
@@ -211,7 +207,7 @@ func (r *receiver) assemble(stream []byte, pts time.Duration) (*h264.AccessUnit,
 	return r.assembler.Assemble(r.nalus, pts, r.clock.captured())
 }
 
-// tick is called at least every 0.7 s, to say why nothing comes.
+// tick is called at least every half second, to say why nothing comes.
 func (r *receiver) tick(now time.Time) {
 	for _, t := range [...]time.Time{r.began, r.resumed, r.lastPicture} {
 		if now.Sub(t) < quiet {

@@ -65,7 +65,7 @@ func TestSocketTells(t *testing.T) {
 		t.Fatal(err)
 	}
 	for {
-		d, err := in.read(false)
+		d, err := in.read()
 		if errors.Is(err, os.ErrDeadlineExceeded) {
 			break
 		}
@@ -81,7 +81,7 @@ func TestSocketTells(t *testing.T) {
 	if err := conn.SetReadDeadline(time.Time{}); err != nil {
 		t.Fatal(err)
 	}
-	d, err := in.read(false)
+	d, err := in.read()
 	if err != nil || got == sent || d.dropped != sent-got {
 		t.Errorf("%d of %d datagrams came and %d were told to be dropped: %v", got, sent, d.dropped, err)
 	}

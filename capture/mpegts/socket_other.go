@@ -23,9 +23,7 @@ func newSocket(conn *net.UDPConn) (*socket, error) {
 	return &socket{conn: conn, buf: make([]byte, maxDatagram)}, nil
 }
 
-// read returns the next datagram, waiting for it until the deadline of the
-// connection. Without a way to read several at once there is nothing to gather.
-func (s *socket) read(bool) (datagram, error) {
+func (s *socket) read() (datagram, error) {
 	n, from, err := s.conn.ReadFromUDPAddrPort(s.buf)
 	if err != nil {
 		return datagram{}, err
