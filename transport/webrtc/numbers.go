@@ -24,14 +24,19 @@ func (n *numbers) take(sequence uint16) uint16 {
 	return number
 }
 
-// last returns the number with which a packet was sent last.
-func (n *numbers) last(sequence uint16) uint16 { return n.newest[sequence%numbersKept] }
+// last returns the number with which a packet was sent last, and whether that is
+// still known.
+func (n *numbers) last(sequence uint16) (number uint16, known bool) {
+	number = n.newest[sequence%numbersKept]
+	return number, n.sequences[number%numbersKept] == sequence
+}
 
 // missing returns the packets that had these numbers, where they have not been
 // sent again since.
 func (n *numbers) missing(lost []uint16) (sequences []uint16) {
 	for _, number := range lost {
-		if sequence := n.sequences[number%numbersKept]; n.last(sequence) == number {
+		sequence := n.sequences[number%numbersKept]
+		if last, known := n.last(sequence); known && last == number {
 			sequences = append(sequences, sequence)
 		}
 	}

@@ -97,3 +97,29 @@ func TestMissingNumbers(t *testing.T) {
 		t.Errorf("missing are %v of what was sent again", got)
 	}
 }
+
+// A packet that is sent again as it was has the number it had, or it is not sent.
+func TestSentAgainAsItWas(t *testing.T) {
+	o, _ := newWired(t)
+	o.rtxType = 0
+	first := o.sequence
+	for range 2 {
+		picture := o.remember(sent{at: time.Now(), payloads: make([][]byte, numbersKept*3/4), first: o.sequence})
+		for range picture.payloads {
+			o.leaves(picture)
+			o.sequence++
+		}
+	}
+	for i := range o.sequence - first {
+		h, _, ok := o.packet(first + i)
+		if wanted := i >= (o.sequence-first)-numbersKept; ok != wanted {
+			t.Fatalf("packet %d can be sent again: %t, want %t", i, ok, wanted)
+		}
+		if !ok {
+			continue
+		}
+		if got := binary.BigEndian.Uint16(h.GetExtension(o.transportID)); got != i {
+			t.Fatalf("packet %d has the number %d when it is sent again", i, got)
+		}
+	}
+}

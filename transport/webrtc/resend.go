@@ -63,9 +63,13 @@ func (o *outgoing) packet(seq uint16) (rtp.Header, []byte, bool) {
 			}
 			continue
 		}
-		// Byte for byte what it was: the same nonce of AES-GCM must never
-		// protect anything else.
-		number := binary.BigEndian.AppendUint16(nil, o.numbers.last(seq))
+		// Byte for byte what it was, or RTX: the same nonce of AES-GCM must
+		// never protect anything else.
+		last, known := o.numbers.last(seq)
+		if !known && o.rtxType == 0 {
+			break
+		}
+		number := binary.BigEndian.AppendUint16(nil, last)
 		h := o.plain(s.timestamp, number)
 		if i == 0 && s.extended {
 			h = o.extended(s.captured, s.timestamp, number)
