@@ -109,10 +109,7 @@ func runSend(ctx context.Context, std streams, args []string) error {
 	if err != nil {
 		return err
 	}
-	here, err := os.Getwd()
-	if err != nil {
-		return fmt.Errorf("find the working directory: %w", err)
-	}
+	here, _ := os.Getwd() // without it a relative name is looked up for itself, and says what is wrong
 	job := &sendJob{o: o, here: here, params: params, display: display, files: make(chan string), active: make(map[string]filetransfer.Progress)}
 	return job.run(ctx, files)
 }
