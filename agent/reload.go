@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"reflect"
 	"strings"
 
@@ -116,29 +115,15 @@ func (s *supervisor) restartWebRTC(ctx context.Context, old, next *config.Config
 	if err := stopForRestart(ctx, s.rtc.part); err != nil {
 		return err
 	}
-	err := portsFree(ctx, next.WebRTC.Listen.String())
-	if err == nil {
-		err = s.startWebRTC(ctx, next)
-	}
+	err := s.startWebRTC(ctx, next)
 	if err == nil {
 		return nil
 	}
-	return errors.Join(fmt.Errorf("[webrtc] not reloaded: %w", err), s.startWebRTC(ctx, old))
-}
-
-// portsFree returns why the UDP or TCP port of an address can't be had. The
-// server itself opens them when it runs, which is too late to turn back.
-func portsFree(ctx context.Context, address string) error {
-	var lc net.ListenConfig
-	tcp, err := lc.Listen(ctx, "tcp", address)
-	if err != nil {
-		return err
+	err = fmt.Errorf("[webrtc] not reloaded: %w", err)
+	if back := s.startWebRTC(ctx, old); back != nil {
+		s.partFailed("webrtc", back) // without it nobody could watch
 	}
-	udp, err := lc.ListenPacket(ctx, "udp", address)
-	if err != nil {
-		return errors.Join(err, tcp.Close())
-	}
-	return errors.Join(udp.Close(), tcp.Close())
+	return err
 }
 
 // restartWeb replaces the web server; the old one comes back when the new one

@@ -150,7 +150,7 @@ func (s *supervisor) start(ctx context.Context, cfg *config.Config) error {
 	s.cfg = cfg
 	s.mu.Unlock()
 	if err := s.startWebRTC(ctx, cfg); err != nil {
-		return err
+		return fmt.Errorf("webrtc: %w", err)
 	}
 	_ = s.startArchive(ctx, cfg) // the status tells why, and it is tried again
 	for _, c := range cfg.Cameras {
@@ -206,6 +206,9 @@ func (s *supervisor) stop() error {
 func (s *supervisor) startWebRTC(ctx context.Context, cfg *config.Config) error {
 	server, err := webrtc.NewServer(webrtcParams(cfg, s.feed, s.log.With(logKeyPart, "webrtc")))
 	if err != nil {
+		return err
+	}
+	if err := server.Open(ctx); err != nil {
 		return err
 	}
 	rtc := &runningWebRTC{part: startPart(ctx, "webrtc", server.Run, s.partFailed), server: server}

@@ -46,7 +46,8 @@ type Server struct {
 	pacing        packet.Clock
 
 	mu       sync.Mutex
-	running  context.Context // of the sessions; nil before Run and after it
+	running  context.Context // of the sessions; nil before Open and after Run
+	end      context.CancelCauseFunc
 	ports    *ports
 	sessions map[string]*session // by secret
 	reserved int                 // sessions, and those being made
@@ -60,7 +61,7 @@ type sharedPacketizer struct {
 	users int
 }
 
-// NewServer checks the parameters. It opens nothing: Run does.
+// NewServer checks the parameters. It opens nothing: Open does, or Run.
 func NewServer(p ServerParams) (*Server, error) {
 	if p.Camera == nil {
 		return nil, errors.New("make WHEP server: no camera lookup")
@@ -102,26 +103,37 @@ func newCertificates() ([]webrtc.Certificate, error) {
 	return []webrtc.Certificate{*certificate}, nil
 }
 
-// Run opens the ports and serves until ctx ends. Before it returns it closes
-// all sessions, telling the browsers so, in less than 2 s.
-func (s *Server) Run(ctx context.Context) error {
+// Open opens the ports, so that viewers can come even before Run is called. An
+// opened server has to be run: that is what closes it.
+func (s *Server) Open(ctx context.Context) error {
 	ports, err := openPorts(ctx, s.params.Listen, pionLogs{s.log})
 	if err != nil {
 		return err
 	}
-	// Sessions outlive ctx by the moment it takes to say goodbye.
-	sessions, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	s.mu.Lock()
-	s.ports, s.running = ports, sessions
-	s.mu.Unlock()
+	defer s.mu.Unlock()
+	s.ports = ports
+	// Sessions outlive the context of Run by the moment it takes to say goodbye.
+	s.running, s.end = context.WithCancelCause(context.WithoutCancel(ctx))
 	s.log.Info("media port open", "port", ports.port, "gso", ports.gso())
+	return nil
+}
 
+// Run opens the ports, unless Open did, and serves until ctx ends. Before it
+// returns it closes all sessions, telling the browsers so, in less than 2 s.
+func (s *Server) Run(ctx context.Context) error {
+	if !s.isRunning() {
+		if err := s.Open(ctx); err != nil {
+			return err
+		}
+	}
 	<-ctx.Done()
 
 	s.mu.Lock()
 	s.running = nil // no more sessions
+	ports, end := s.ports, s.end
 	s.mu.Unlock()
-	cancel(errStopping)
+	end(errStopping)
 	closed := make(chan struct{})
 	go func() {
 		s.ended.Wait()
