@@ -116,7 +116,7 @@ func watch(conn *packet.Conn, received func([]byte), failed func(error)) (stop f
 	done.Go(func() {
 		buf := make([]byte, 1500)
 		for {
-			n, err := conn.Read(buf)
+			n, _, err := conn.ReadFromAddrPort(buf)
 			switch {
 			case errors.Is(err, syscall.ECONNREFUSED):
 				failed(err) // it may get better, where a refusal is no fault
