@@ -31,6 +31,7 @@ type Conn struct {
 	*net.UDPConn
 	raw     syscall.RawConn
 	ipv6    bool
+	remote  netip.AddrPort // of a connected socket
 	gso     atomic.Bool
 	dropped atomic.Uint64
 }
@@ -43,6 +44,9 @@ func NewConn(udp *net.UDPConn) (*Conn, error) {
 	}
 	local := udp.LocalAddr().(*net.UDPAddr).AddrPort()
 	c := &Conn{UDPConn: udp, raw: raw, ipv6: local.Addr().Is6() && !local.Addr().Is4In6()}
+	if remote, ok := udp.RemoteAddr().(*net.UDPAddr); ok {
+		c.remote = netip.AddrPortFrom(remote.AddrPort().Addr().Unmap(), uint16(remote.Port))
+	}
 	c.gso.Store(probeGSO(raw))
 	return c, nil
 }
@@ -70,6 +74,25 @@ func (c *Conn) WriteToAddrPort(b []byte, to netip.AddrPort) (int, error) {
 		return 0, err
 	}
 	return len(b), nil
+}
+
+// WriteSegments sends b as datagrams of size bytes, of which the last may be
+// shorter, in as few system calls as the kernel allows. It sends all of them,
+// whatever becomes of one; the error is the first, ErrFull when some were
+// dropped.
+func (c *Conn) WriteSegments(b []byte, size int, to netip.AddrPort) error {
+	s := senders.Get().(*sender)
+	defer senders.Put(s)
+	most := max(min(maxSegments, maxBatch/size), 1) * size
+	var failure error
+	for len(b) > 0 {
+		n := min(most, len(b))
+		if err := s.send(c, b[:n], size, to); err != nil && failure == nil {
+			failure = err
+		}
+		b = b[n:]
+	}
+	return failure
 }
 
 // WriteTo is WriteToAddrPort for a *net.UDPAddr.

@@ -65,7 +65,7 @@ type sender struct {
 	sa4     unix.RawSockaddrInet4
 	sa6     unix.RawSockaddrInet6
 	errno   unix.Errno
-	call    func(fd uintptr) bool // sendmsg, bound once
+	call    func(fd uintptr) // sendmsg, bound once
 }
 
 // controlSize is CMSG_SPACE(sizeof(uint16)), on 32 and 64 bits alike at most
@@ -75,11 +75,14 @@ const controlSize = 24
 // sendOnce makes one call of sendmsg; size is the segment size, 0 for none.
 func (s *sender) sendOnce(c *Conn, b []byte, size int, to netip.AddrPort) error {
 	h := &s.header
-	if c.ipv6 {
+	switch {
+	case to == c.remote: // the kernel knows the way, and need not look for it
+		h.Name, h.Namelen = nil, 0
+	case c.ipv6:
 		s.sa6 = unix.RawSockaddrInet6{Family: unix.AF_INET6, Addr: to.Addr().As16(), Scope_id: zoneID(to.Addr().Zone())}
 		putPort(&s.sa6.Port, to.Port())
 		h.Name, h.Namelen = (*byte)(unsafe.Pointer(&s.sa6)), unix.SizeofSockaddrInet6
-	} else {
+	default:
 		if !to.Addr().Unmap().Is4() {
 			return fmt.Errorf("send datagram: no IPv4 address: %v", to)
 		}
@@ -104,7 +107,7 @@ func (s *sender) sendOnce(c *Conn, b []byte, size int, to netip.AddrPort) error 
 	if s.call == nil {
 		s.call = s.sendmsg
 	}
-	err := c.raw.Write(s.call)
+	err := c.raw.Control(s.call)
 	s.vector.Base = nil // b is the caller's
 	if err == nil && s.errno != 0 {
 		err = s.errno
@@ -184,15 +187,15 @@ func putPort(dst *uint16, port uint16) {
 	binary.BigEndian.PutUint16((*[2]byte)(unsafe.Pointer(dst))[:], port)
 }
 
-// sendmsg always reports that it is done: a full buffer is not waited for.
+// sendmsg does not wait for a full buffer.
 //
 // As it never waits, the scheduler of Go need not be told of the call: waking
 // its watchman for every picture would cost as much as the sending does.
-func (s *sender) sendmsg(fd uintptr) bool {
+func (s *sender) sendmsg(fd uintptr) {
 	for {
 		_, _, s.errno = unix.RawSyscall(unix.SYS_SENDMSG, fd, uintptr(unsafe.Pointer(&s.header)), unix.MSG_DONTWAIT)
 		if s.errno != unix.EINTR {
-			return true
+			return
 		}
 	}
 }

@@ -35,12 +35,10 @@ func (d *datagrams) end() { d.ends = append(d.ends, len(d.buf)) }
 
 // link takes datagrams to one receiver. It never waits.
 type link interface {
-	// write sends b, or keeps it until flush. It copies b.
-	write(b []byte) error
-
-	// flush sends what was kept. The error is packet.ErrFull, of any write
-	// since the last flush, when this machine could not take it.
-	flush() error
+	// send sends b as datagrams of size bytes, of which the last may be
+	// shorter. It keeps nothing of b. The error is packet.ErrFull when this
+	// machine could not take all of them.
+	send(b []byte, size int) error
 }
 
 // counters of everything that one Pusher sends.
@@ -210,22 +208,35 @@ func (f *flow) end() {
 	}
 }
 
-// send hands the datagrams to the link, a group at a time when they are many
-// and not granted together.
+// send hands the datagrams to the link, all that follow each other in the same
+// size together, and a group at a time when they are many and not granted.
 func (f *flow) send(ctx context.Context, granted bool) error {
 	var failure error
+	begin, size := 0, 0 // of those that are sent together
 	start := 0
+	flush := func() {
+		if start > begin {
+			failure = first(failure, f.link.send(f.datagrams.buf[begin:start], size))
+		}
+		begin = start
+	}
 	for _, end := range f.datagrams.ends {
-		for !granted && !f.pacer.Allow(end-start) {
-			failure = first(failure, f.link.flush())
+		n := end - start
+		for !granted && !f.pacer.Allow(n) {
+			flush()
 			if err := f.pacer.Wait(ctx); err != nil {
 				return err
 			}
 		}
-		failure = first(failure, f.link.write(f.datagrams.buf[start:end]))
+		if start > begin && (n > size || (start-begin)%size != 0) { // a shorter one can only be the last
+			flush()
+		}
+		if start == begin {
+			size = n
+		}
 		start = end
 	}
-	failure = first(failure, f.link.flush())
+	flush()
 	f.count.packets.Add(uint64(len(f.datagrams.ends)))
 	f.count.bytes.Add(uint64(len(f.datagrams.buf)))
 	return failure
@@ -238,26 +249,10 @@ func first(a, b error) error {
 	return b
 }
 
-// batchLink is a link over a UDP socket.
-type batchLink struct {
-	conn  *packet.Conn
-	to    netip.AddrPort
-	batch packet.Batch
-	held  bool
+// udpLink is a link over a UDP socket.
+type udpLink struct {
+	conn *packet.Conn
+	to   netip.AddrPort
 }
 
-func (l *batchLink) write(b []byte) error {
-	if !l.held {
-		l.batch.Hold()
-		l.held = true
-	}
-	return l.batch.Write(l.conn, b, l.to)
-}
-
-func (l *batchLink) flush() error {
-	if !l.held {
-		return nil
-	}
-	l.held = false
-	return l.batch.Flush()
-}
+func (l udpLink) send(b []byte, size int) error { return l.conn.WriteSegments(b, size, l.to) }

@@ -48,24 +48,18 @@ func (r *scriptedReader) Close()                                  { r.closed = t
 
 // recordingLink keeps the groups it was given; from time to time it is full.
 type recordingLink struct {
-	groups  [][]int // sizes of the datagrams between two flushes
+	groups  [][]int // sizes of the datagrams that were sent together
 	at      []time.Time
-	current []int
 	full    func(group int) bool
-	failure error // of every flush
+	failure error // of every call
 }
 
-func (l *recordingLink) write(b []byte) error {
-	l.current = append(l.current, len(b))
-	return nil
-}
-
-func (l *recordingLink) flush() error {
-	if len(l.current) == 0 {
-		return nil
+func (l *recordingLink) send(b []byte, size int) error {
+	var group []int
+	for datagram := range slices.Chunk(b, size) {
+		group = append(group, len(datagram))
 	}
-	l.groups, l.at = append(l.groups, l.current), append(l.at, time.Now())
-	l.current = nil
+	l.groups, l.at = append(l.groups, group), append(l.at, time.Now())
 	if l.full != nil && l.full(len(l.groups)-1) {
 		return packet.ErrFull
 	}
@@ -351,7 +345,7 @@ func BenchmarkFlow(b *testing.B) {
 				b.Fatal(err)
 			}
 			defer conn.Close()
-			f, err := p.newTSFlow(&batchLink{conn: conn, to: to})
+			f, err := p.newTSFlow(udpLink{conn: conn, to: to})
 			if err != nil {
 				b.Fatal(err)
 			}

@@ -21,10 +21,8 @@ type sentPacket struct {
 	payload []byte // nil when there is none
 }
 
-// add remembers a packet.
+// add remembers a packet. h.mu is held.
 func (h *history) add(header, payload []byte) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
 	p := &h.packets[sequence(header)%historySize]
 	copy(p.header[:], header)
 	p.payload = payload

@@ -61,9 +61,11 @@ func (s *rtpStream) picture(d *datagrams, pic picture) {
 	}
 	timestamp := s.timestamp(pic.pts)
 	payloads := s.packetizer.Picture(pic.AccessUnit)
+	s.history.mu.Lock()
 	for i, payload := range payloads.Payloads {
 		s.append(d, timestamp, i == len(payloads.Payloads)-1, payload)
 	}
+	s.history.mu.Unlock()
 	s.reports.sent(timestamp, pic.Captured, len(payloads.Payloads), payloads.Size)
 	s.repair.Sent(len(payloads.Payloads), payloads.Size, time.Now())
 }
@@ -72,7 +74,7 @@ func (s *rtpStream) picture(d *datagrams, pic picture) {
 func (s *rtpStream) idle(*datagrams, time.Duration) {}
 
 // append adds a packet (RFC 3550 section 5.1): version 2, no padding,
-// extension or contributing sources.
+// extension or contributing sources. s.history.mu is held.
 func (s *rtpStream) append(d *datagrams, timestamp uint32, marker bool, payload []byte) {
 	second := byte(rtpPayloadType)
 	if marker {
@@ -93,6 +95,8 @@ func (s *rtpStream) append(d *datagrams, timestamp uint32, marker bool, payload 
 // delimiter on its own.
 func (s *rtpStream) delimiter() []byte {
 	var d datagrams
+	s.history.mu.Lock()
+	defer s.history.mu.Unlock()
 	s.append(&d, s.offset, true, []byte{0x09, 0xf0})
 	return d.buf
 }
@@ -221,7 +225,7 @@ func (p *Pusher) runRTP(ctx context.Context) error {
 	reader := p.p.Open()
 	f := &flow{
 		cut:    p.rtp,
-		link:   &batchLink{conn: conn, to: to},
+		link:   udpLink{conn: conn, to: to},
 		pacer:  packet.NewPacer(p.p.Clock),
 		count:  &p.count,
 		direct: true,

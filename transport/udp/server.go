@@ -148,7 +148,7 @@ func (s *server) add(ctx context.Context, to netip.AddrPort, cookie string, now 
 	s.pusher.changeReceivers(1)
 	s.pusher.p.Log.Info("client subscribed", "push", s.pusher.p.Destination.String(), "client", to)
 	s.running.Go(func() {
-		f, err := s.pusher.newTSFlow(&batchLink{conn: s.conn, to: to})
+		f, err := s.pusher.newTSFlow(udpLink{conn: s.conn, to: to})
 		if err == nil {
 			err = f.run(ctx, s.pusher.p.Open())
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -102,12 +103,14 @@ func (p *Pusher) serveSRT(ctx context.Context, conn srt.Conn, losses *lossLog) e
 // nearly empty, however large a picture is.
 type srtLink struct{ conn srt.Conn }
 
-func (l srtLink) write(b []byte) error {
-	_, err := l.conn.Write(b)
-	return err
+func (l srtLink) send(b []byte, size int) error {
+	for datagram := range slices.Chunk(b, size) {
+		if _, err := l.conn.Write(datagram); err != nil {
+			return err
+		}
+	}
+	return nil
 }
-
-func (l srtLink) flush() error { return nil }
 
 // watchSRT waits for a connection to end, which is told to failed. Stop closes
 // the connection and waits for its goroutines. The one of a caller that reads

@@ -60,7 +60,7 @@ func (p *Pusher) runTS(ctx context.Context) error {
 	defer cancel(nil)
 	defer watch(conn, nil, cancel)()
 	p.changeReceivers(1)
-	f, err := p.newTSFlow(&batchLink{conn: conn, to: to})
+	f, err := p.newTSFlow(udpLink{conn: conn, to: to})
 	if err != nil {
 		return err
 	}
