@@ -3,9 +3,11 @@ package packet_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"testing"
 	"time"
 
@@ -146,6 +148,42 @@ func TestBatchKeepsDestinationsApart(t *testing.T) {
 	for i, got := range receive(t, second, 3) {
 		if got[0] != byte(2*i+1) {
 			t.Errorf("second receiver: datagram %d is %d", i, got[0])
+		}
+	}
+}
+
+// TestSegments sends more at once than one system call takes, with and without
+// a receiver that the socket is connected to.
+func TestSegments(t *testing.T) {
+	for _, connected := range []bool{false, true} {
+		for _, size := range []int{100, 1200} {
+			t.Run(fmt.Sprintf("connected %v, size %d", connected, size), func(t *testing.T) {
+				conn, receiver, to := sockets(t, "udp4")
+				if connected {
+					udp, err := net.DialUDP("udp4", nil, net.UDPAddrFromAddrPort(to))
+					if err != nil {
+						t.Fatal(err)
+					}
+					t.Cleanup(func() { udp.Close() })
+					if conn, err = packet.NewConn(udp); err != nil {
+						t.Fatal(err)
+					}
+				}
+				var all []byte
+				for i := range 75 {
+					all = append(all, bytes.Repeat([]byte{byte(i)}, size)...)
+				}
+				all = append(all, "short"...)
+				if err := conn.WriteSegments(all, size, to); err != nil {
+					t.Fatal(err)
+				}
+				want := slices.Collect(slices.Chunk(all, size))
+				for i, got := range receive(t, receiver, len(want)) {
+					if !bytes.Equal(got, want[i]) {
+						t.Errorf("datagram %d of %d bytes is % .8x..., want %d of % .8x...", i, len(got), got, len(want[i]), want[i])
+					}
+				}
+			})
 		}
 	}
 }
