@@ -70,8 +70,16 @@ func stalledViewer(t *testing.T, scheme, host string) {
 	}
 }
 
+// aloneVariable tells the tests that nothing else keeps the processors busy.
+const aloneVariable = "LENSCAST_ALONE"
+
+// TestStalledViewerHarmsNobody wants the others to get every picture. Viewers that
+// get no processor report late packets, from which the server must conclude that
+// their way is narrow, whatever the stalled one does.
 func TestStalledViewerHarmsNobody(t *testing.T) {
-	t.Parallel()
+	if os.Getenv(aloneVariable) == "" {
+		t.Skip("wants the machine for itself: scripts/test runs it with " + aloneVariable + "=1")
+	}
 	for _, scheme := range []string{"udp", "tcp"} {
 		t.Run(scheme, func(t *testing.T) {
 			t.Parallel()
