@@ -7,6 +7,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+
+	"github.com/lenscast/lenscast/transport/filetransfer/plainfile"
 )
 
 // Upload is a file to send.
@@ -42,7 +44,7 @@ func OpenLocalFile(path string) (*LocalFile, error) {
 	if err != nil {
 		return nil, err
 	}
-	file, err := os.Open(path)
+	file, err := plainfile.Open(path)
 	if err != nil {
 		return nil, err
 	}
