@@ -1,8 +1,8 @@
 #!/bin/bash
 # transfer.sh: how fast files get to a receiver, verified and synced, beside other tools: one file of 1 GiB and 10,000 of
-# 100 KiB over loopback, in a folder in memory, all tools in turn in one run, best of 3. Then the memory of 100 transfers at
-# once. SIZE_MIB, FILES and RUNS make it smaller, PARTS (default: one many parallel) shorter, DIR=/var/tmp takes a disk. CPU
-# is user and system time of both sides.
+# 100 KiB over loopback, in a folder in memory, all tools by turns in one run, three times: the best and the median. Then the
+# memory of 100 transfers at once. SIZE_MIB, FILES and RUNS make it smaller, PARTS (default: one many parallel) shorter,
+# DIR=/var/tmp takes a disk. CPU is user and system time of both sides, in the best run.
 # Figures of a machine that does something else meanwhile mean little; the ratios still hold some truth.
 #
 # What is compared with what: lenscast confirms a file when it is verified by SHA-256 and synced. rsync verifies (xxh128)
@@ -43,41 +43,47 @@ until_open() { until (: <"/dev/tcp/127.0.0.1/$1") 2>/dev/null; do sleep 0.05; do
 # ticks prints the CPU time of a server and its ended children, in ticks of 10 ms.
 ticks() { awk '{print $14 + $15 + $16 + $17}' "/proc/$1/stat"; }
 
-# clear_away takes what the run before has left out of the way. Memory has to be
-# freed; on a disk it stays until the end: ext4 without a journal passes over every
-# inode that was removed in the last minutes (recently_deleted in
-# fs/ext4/ialloc.c), which made the same run take between 3.4 and 9.6 s.
+# clear_away takes what the run before has left out of the way. Many files stay on
+# a disk until the end: ext4 without a journal passes over every inode that was
+# removed in the last minutes (recently_deleted in fs/ext4/ialloc.c), which made
+# the same run take between 3.4 and 9.6 s.
 # The files become new ones: for one that it has confirmed, lenscast looks up what
 # became of it.
 clear_away() {
 	find "$work/big" "$work/many" -type f -exec touch {} + 2>/dev/null # one of them may not be there
-	if [ "$(stat -f -c %T "$work")" = tmpfs ]; then
+	if [ "$(stat -f -c %T "$work")" = tmpfs ] || [ ! -e "$work/many/xaaaaa.mp4" ]; then
 		rm -rf "$work/in" "$work/rx/bench"
 	else
 		local aside
 		aside=$(mktemp -d "$work/aside.XXX")
 		mv "$work/in" "$work/rx/bench" "$aside" 2>/dev/null # the second comes with the first file
-		sync -f "$work"
 	fi
+	sync -f "$work"
 	mkdir "$work/in"
 }
 
-# measure NAME BYTES SERVER COMMAND…: the best of several runs. SERVER is a process id, or 0.
+# measure NAME BYTES SERVER COMMAND…: one run, for report. SERVER is a process id, or 0.
 measure() {
-	local name=$1 bytes=$2 server=$3 best=999999 cpu=0 i t before=0 after=0
+	local name=$1 bytes=$2 server=$3 t before=0 after=0
 	shift 3
-	for i in $(seq "$runs"); do
-		clear_away
-		[ "$server" = 0 ] || before=$(ticks "$server")
-		t=$({ TIMEFORMAT='%R %U %S'; time "$@" >/dev/null 2>"$work/errors"; } 2>&1) || { echo "$name failed: $(tail -1 "$work/errors")"; return; }
-		after=$before
-		sleep 0.3 # until the daemon's child is waited for
-		[ "$server" = 0 ] || after=$(ticks "$server")
-		read -r t cpu < <(awk -v b="$best" -v c="$cpu" -v d="$((after - before))" \
-			'{if ($1 < b) print $1, $2 + $3 + d / 100; else print b, c}' <<<"$t")
-		best=$t
-	done
-	awk -v n="$name" -v b="$bytes" -v t="$best" -v c="$cpu" 'BEGIN {printf "%-44s %7.3f s  %5.2f GB/s  %5.2f ns/B CPU\n", n, t, b / t / 1e9, c / b * 1e9}'
+	clear_away
+	[ "$server" = 0 ] || before=$(ticks "$server")
+	t=$({ TIMEFORMAT='%R %U %S'; time "$@" >/dev/null 2>"$work/errors"; } 2>&1) || { echo "$name failed: $(tail -1 "$work/errors")"; return; }
+	sleep 0.3 # until the daemon's child is waited for
+	[ "$server" = 0 ] || after=$(ticks "$server")
+	printf '%s\t%s\n' "$t $((after - before)) $bytes" "$name" >>"$work/results"
+}
+
+# report prints what was measured, the best run of each.
+report() {
+	sort -n "$work/results" | awk -F '\t' '
+		{ name = $2; split($1, was, " "); n = ++runs[name]; times[name, n] = was[1] }
+		n == 1 { cpu[name] = was[2] + was[3] + was[4] / 100; bytes[name] = was[5] }
+		END { for (name in runs) {
+			t = times[name, 1]; median = times[name, int((runs[name] + 1) / 2)]
+			printf "%-32s %7.3f s, median %7.3f  %5.2f GB/s  %5.2f ns/B CPU\n", name, t, median, bytes[name] / t / 1e9, cpu[name] / bytes[name] * 1e9
+		} }' | sort
+	rm "$work/results"
 }
 
 start_lenscast() {
@@ -117,53 +123,59 @@ if (part one || part many) && have scp && [ -x /usr/sbin/sshd ]; then
 	ssh=(-q -P $((port + 2)) -i "$work/key" -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o IdentitiesOnly=yes)
 fi
 
+# send_many FOLDER FLAGS…: all files of it, in one call.
+send_many() {
+	local folder=$1
+	shift
+	(cd "$folder" && exec "$work/lenscast" send -agent bench -token-file "$work/token" "$@" -- *.mp4 "127.0.0.1:$port")
+}
+netcat() {
+	nc -l 127.0.0.1 $((port + 3)) >"$work/in/big" &
+	sleep 0.1
+	nc -N 127.0.0.1 $((port + 3)) <"$work/big"
+	wait $!
+}
+
 if part one; then
 	echo "== one file of $size MiB"
-	measure "lenscast send, a recording" $big $receiver send "$work/recorded/big.mp4" "127.0.0.1:$port"
-	measure "lenscast send" $big $receiver send "$work/big" "127.0.0.1:$port"
-	measure "lenscast send, TLS, a recording" $big $receiver send "${secure[@]}" "$work/recorded/big.mp4" "127.0.0.1:$port"
-	measure "lenscast send, TLS" $big $receiver send "${secure[@]}" "$work/big" "127.0.0.1:$port"
-	peak receiver "$receiver"
-	if [ -n "${rsyncd:-}" ]; then
-		measure "rsync daemon -W --fsync" $big $rsyncd rsync -W --fsync "$work/big" "rsync://127.0.0.1:$((port + 1))/in/"
-		measure "rsync daemon -W (not synced)" $big $rsyncd rsync -W "$work/big" "rsync://127.0.0.1:$((port + 1))/in/"
-	fi
-	[ -n "${sshd:-}" ] && measure "scp aes128-gcm" $big $sshd scp -c aes128-gcm@openssh.com "${ssh[@]}" "$work/big" "127.0.0.1:$work/in/"
-	if have nc; then
-		netcat() {
-			nc -l 127.0.0.1 $((port + 3)) >"$work/in/big" &
-			sleep 0.1
-			nc -N 127.0.0.1 $((port + 3)) <"$work/big"
-			wait $!
-		}
-		measure "nc (0.1 s of it waiting)" $big 0 netcat
-	fi
 	if have iperf3; then
 		iperf3 -s -B 127.0.0.1 -p $((port + 4)) >/dev/null 2>&1 &
 		iperfd=$!
 		servers+=("$iperfd")
 		until_open $((port + 4))
-		measure "iperf3 (memory to memory)" $big $iperfd iperf3 -c 127.0.0.1 -p $((port + 4)) -n "$big"
 	fi
+	for _ in $(seq "$runs"); do
+		measure "lenscast, a recording" $big $receiver send "$work/recorded/big.mp4" "127.0.0.1:$port"
+		measure "lenscast, another file" $big $receiver send "$work/big" "127.0.0.1:$port"
+		if [ -n "${rsyncd:-}" ]; then
+			measure "rsync daemon -W --fsync" $big $rsyncd rsync -W --fsync "$work/big" "rsync://127.0.0.1:$((port + 1))/in/"
+			measure "rsync daemon -W (not synced)" $big $rsyncd rsync -W "$work/big" "rsync://127.0.0.1:$((port + 1))/in/"
+		fi
+		measure "lenscast, TLS, a recording" $big $receiver send "${secure[@]}" "$work/recorded/big.mp4" "127.0.0.1:$port"
+		measure "lenscast, TLS, another file" $big $receiver send "${secure[@]}" "$work/big" "127.0.0.1:$port"
+		[ -n "${sshd:-}" ] && measure "scp aes128-gcm" $big $sshd scp -c aes128-gcm@openssh.com "${ssh[@]}" "$work/big" "127.0.0.1:$work/in/"
+		have nc && measure "nc (0.1 s of it waiting)" $big 0 netcat
+		[ -n "${iperfd:-}" ] && measure "iperf3 (memory to memory)" $big $iperfd iperf3 -c 127.0.0.1 -p $((port + 4)) -n "$big"
+	done
+	report
+	peak receiver "$receiver"
 fi
 
 if part many; then
 	echo "== $files files of 100 KiB"
-	# send_many FOLDER FLAGS…: all files of it, in one call.
-	send_many() {
-		local folder=$1
-		shift
-		(cd "$folder" && exec "$work/lenscast" send -agent bench -token-file "$work/token" "$@" -- *.mp4 "127.0.0.1:$port")
-	}
-	measure "lenscast send, recordings" $small $receiver send_many "$work/recordings"
-	measure "lenscast send" $small $receiver send_many "$work/many"
-	measure "lenscast send, TLS" $small $receiver send_many "$work/many" "${secure[@]}"
+	for _ in $(seq "$runs"); do
+		measure "lenscast, recordings" $small $receiver send_many "$work/recordings"
+		measure "lenscast, other files" $small $receiver send_many "$work/many"
+		if [ -n "${rsyncd:-}" ]; then
+			measure "rsync daemon -W --fsync" $small $rsyncd rsync -rW --fsync "$work/many/" "rsync://127.0.0.1:$((port + 1))/in/"
+			measure "rsync daemon -W (not synced)" $small $rsyncd rsync -rW "$work/many/" "rsync://127.0.0.1:$((port + 1))/in/"
+		fi
+		measure "lenscast, TLS, recordings" $small $receiver send_many "$work/recordings" "${secure[@]}"
+		measure "lenscast, TLS, other files" $small $receiver send_many "$work/many" "${secure[@]}"
+		[ -n "${sshd:-}" ] && measure "scp aes128-gcm" $small $sshd scp -r -c aes128-gcm@openssh.com "${ssh[@]}" "$work/many" "127.0.0.1:$work/in/"
+	done
+	report
 	peak receiver "$receiver"
-	if [ -n "${rsyncd:-}" ]; then
-		measure "rsync daemon -W --fsync" $small $rsyncd rsync -rW --fsync "$work/many/" "rsync://127.0.0.1:$((port + 1))/in/"
-		measure "rsync daemon -W (not synced)" $small $rsyncd rsync -rW "$work/many/" "rsync://127.0.0.1:$((port + 1))/in/"
-	fi
-	[ -n "${sshd:-}" ] && measure "scp aes128-gcm" $small $sshd scp -r -c aes128-gcm@openssh.com "${ssh[@]}" "$work/many" "127.0.0.1:$work/in/"
 fi
 
 part parallel || exit 0
