@@ -32,22 +32,18 @@ const (
 	// same time, oneBuffer the most for one of them.
 	allBuffers = 4 << 20
 	oneBuffer  = 512 << 10
-	// maxAsked is how many files are asked for their size: with 10,000 of
-	// 100 KiB, asking them all was a hundredth of the time.
-	maxAsked = 256
 )
 
 // usualParallel returns how many of the files to send at the same time: enough
 // of the small ones that confirming them does not take longer than sending.
 func usualParallel(files []string) int {
-	var bytes, asked int64
-	for i := 0; i < len(files); i += (len(files) + maxAsked - 1) / maxAsked {
-		asked++
-		if info, err := os.Stat(files[i]); err == nil { // else sending it will tell
+	var bytes int64
+	for _, path := range files {
+		if info, err := os.Stat(path); err == nil { // else sending it will tell
 			bytes += info.Size()
 		}
 	}
-	mean := max(bytes/asked, 1)
+	mean := max(bytes/int64(len(files)), 1)
 	return int(min(max(parallelBytes/mean, 1), maxUsual))
 }
 

@@ -51,7 +51,7 @@ ticks() { awk '{print $14 + $15 + $16 + $17}' "/proc/$1/stat"; }
 # became of it.
 clear_away() {
 	find "$work/big" "$work/many" -type f -exec touch {} + 2>/dev/null # one of them may not be there
-	if [ "$(stat -f -c %T "$work")" = tmpfs ] || [ ! -e "$work/many/xaaaaa.mp4" ]; then
+	if [ "$(stat -f -c %T "$work")" = tmpfs ] || ! part many; then
 		rm -rf "$work/in" "$work/rx/bench"
 	else
 		local aside

@@ -76,8 +76,8 @@ func (c *Conn) WriteToAddrPort(b []byte, to netip.AddrPort) (int, error) {
 	return len(b), nil
 }
 
-// WriteSegments sends b as datagrams of size bytes, of which the last may be
-// shorter, in as few system calls as the kernel allows. It sends all of them,
+// WriteSegments sends b as datagrams of size bytes, at least 1, of which the last
+// may be shorter, in as few system calls as the kernel allows. It sends all of them,
 // whatever becomes of one; the error is the first, ErrFull when some were
 // dropped.
 func (c *Conn) WriteSegments(b []byte, size int, to netip.AddrPort) error {

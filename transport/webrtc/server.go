@@ -104,7 +104,8 @@ func newCertificates() ([]webrtc.Certificate, error) {
 }
 
 // Open opens the ports, so that viewers can come even before Run is called. An
-// opened server has to be run: that is what closes it.
+// opened server has to be run: that is what closes it. The error tells which
+// address can't be had.
 func (s *Server) Open(ctx context.Context) error {
 	ports, err := openPorts(ctx, s.params.Listen, pionLogs{s.log})
 	if err != nil {

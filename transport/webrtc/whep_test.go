@@ -1,6 +1,7 @@
 package webrtc_test
 
 import (
+	"context"
 	"encoding/json"
 	"net/http"
 	"net/netip"
@@ -194,6 +195,32 @@ func TestNotRunning(t *testing.T) {
 	}
 	web := withPage(t, s)
 	problemOf(t, request(t, web, "POST", "/whep/cam", "application/sdp", minimalOffer, nil), 503, "not-running")
+}
+
+// TestOpenedServesBeforeRun watches a server whose Run has not come to its turn yet.
+func TestOpenedServesBeforeRun(t *testing.T) {
+	cam := newCamera()
+	s, err := lenscast.NewServer(lenscast.ServerParams{
+		Listen: "127.0.0.1:0",
+		Camera: func(string) (lenscast.Feed, error) {
+			return lenscast.Feed{Open: cam.open, Profile: "Constrained Baseline"}, nil
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Open(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	resp := request(t, withPage(t, s), http.MethodPost, "/whep/cam", "application/sdp", minimalOffer, nil)
+	if resp.StatusCode != http.StatusCreated {
+		t.Errorf("an opened server answers %s", resp.Status)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := s.Run(ctx); err != nil { // closes it
+		t.Error(err)
+	}
 }
 
 func TestBadParams(t *testing.T) {

@@ -4,5 +4,4 @@ package plainfile
 
 import "os"
 
-// Open opens the file at path as [os.Open] does.
-func Open(path string) (*os.File, error) { return os.Open(path) }
+func open(path string) (*os.File, error) { return os.Open(path) }
